@@ -1,0 +1,62 @@
+"""Errors that a user can act on, and the exit codes they become.
+
+Every message names the value received, the rule it breaks and the fix. The command line prints such an
+error as one line; a traceback is shown with ``--debug`` only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the command line's exit status means."""
+
+    OK = 0
+    REGRESSION = 1
+    USAGE = 2
+    NOTHING_MEASURED = 3
+    INFRASTRUCTURE = 4
+
+
+class HarnessError(Exception):
+    """Base of every error that is the user's or the machine's, not a bug."""
+
+    exit_code: ExitCode = ExitCode.INFRASTRUCTURE
+
+
+class UsageError(HarnessError, ValueError):
+    """A value that the user gave cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NothingMeasuredError(HarnessError):
+    """A run that ended without one measured cell."""
+
+    exit_code = ExitCode.NOTHING_MEASURED
+
+
+class InfrastructureError(HarnessError):
+    """The machine is in the way: a full disk, a missing device, a folder that cannot be written."""
+
+    exit_code = ExitCode.INFRASTRUCTURE
+
+
+class MediaError(HarnessError):
+    """An image or video that cannot be read; names the file, what is wrong and the fix."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not known, with the near matches or everything that is."""
+    options = sorted(known)
+    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    if near:
+        hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    elif options:
+        hint = "known: " + ", ".join(options)
+    else:
+        hint = f"no {what} is known"
+    return UsageError(f"unknown {what} {name!r}: {hint}")

@@ -1,0 +1,195 @@
+"""The schema of results: what a cell is, and what came of it.
+
+A record is one JSON document per cell. Bytes are integers; times keep their raw samples; units are in the names.
+No data is ``None``, never 0. Unknown fields are refused; a schema change raises ``SCHEMA_VERSION`` and old versions
+still load through ``harness.store``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+FailureKind = Literal["out_of_memory", "crash", "timeout", "non_finite", "error"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CellKey(_Model):
+    """What is planned, isolated, recorded, resumed and compared. Equal keys mean the same experiment."""
+
+    task: str
+    task_version: int
+    task_config: dict[str, Any]
+    method: str
+    method_config: dict[str, Any]
+    frames: int
+    height: int
+    width: int
+    backbone: str
+    weights: str
+    """SHA-256 (16 hex digits) of the trained weights, or "random"."""
+    seed: int
+    """Seed of the trained model (or of the random weights)."""
+    view_seed: int
+    """Seed of the frame sampler."""
+    limit: int | None
+    batch: int
+    dtype: str
+    device: str
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name the cell's files."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class Environment(_Model):
+    """Where the cell ran."""
+
+    harness: str
+    python: str
+    torch: str
+    transformers: str
+    platform: str
+    cpu: str
+    cpu_count: int
+    threads: int
+    gpu: str | None
+    cuda: str | None
+    commit: str | None
+    dirty: bool | None
+
+
+class Timing(_Model):
+    """Raw wall-clock samples of one phase, in milliseconds, after warm-up."""
+
+    raw_ms: tuple[float, ...] = Field(min_length=1)
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.raw_ms)
+
+    @property
+    def quartiles_ms(self) -> tuple[float, float]:
+        """First and third quartile; the single sample twice when there is one."""
+        if len(self.raw_ms) == 1:
+            return self.raw_ms[0], self.raw_ms[0]
+        cut = statistics.quantiles(self.raw_ms, n=4, method="inclusive")
+        return cut[0], cut[2]
+
+
+class Accuracy(_Model):
+    """A mean score with its 95 % interval over what was scored; unparsed answers count as wrong, errors do not count.
+
+    The interval is Wilson's where every question has its own clip, else a bootstrap clustered by clip.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    scored: int
+    unparsed: int
+    errors: int
+    chance: float | None
+    oracles: dict[str, float]
+
+
+class Memory(_Model):
+    """Bytes of one phase's peak. ``state_bytes`` is what the session keeps between frames, by kind."""
+
+    source: Literal["counted", "cuda"]
+    peak_bytes: int
+    """Peak of live tensor bytes during prefill, parameters included."""
+    resting_bytes: int
+    """Live bytes before the phase: parameters, buffers and inputs."""
+    reserved_bytes: int | None
+    """The CUDA allocator's reserved peak; None elsewhere."""
+    host_peak_bytes: int | None
+    """The process's high-water mark (VmHWM): recorded, never gated."""
+    state_bytes: dict[str, int]
+
+
+class Latency(_Model):
+    """Batch 1, each phase timed apart."""
+
+    encode: Timing
+    """Vision encoding of all frames."""
+    prefill: Timing
+    """Fusion prefill of all frames and a question up to the first token's logits (time to first token less encode)."""
+    per_frame: Timing | None
+    """Appending one more encoded frame to a session that holds all the others."""
+    per_token: Timing | None
+    """Decoding one token."""
+
+
+class Measures(_Model):
+    """What one cell measured."""
+
+    parameters: int
+    accuracy: Accuracy | None
+    by_kind: dict[str, Accuracy]
+    extrapolated: bool | None
+    """Frames or resolution outside what the weights were trained on; None without trained weights."""
+    memory: Memory
+    latency: Latency
+    prefill_flops: int | None
+    frames_digest: str
+    """One hash over every frame that was shown: equal for all methods of a view."""
+    attention_routes: tuple[str, ...]
+
+
+class Ok(_Model):
+    kind: Literal["ok"] = "ok"
+    measures: Measures
+
+
+class Failed(_Model):
+    kind: Literal["failed"] = "failed"
+    failure: FailureKind
+    message: str
+    traceback: str | None = None
+
+
+class Skipped(_Model):
+    kind: Literal["skipped"] = "skipped"
+    reason: str
+
+
+Outcome = Annotated[Ok | Failed | Skipped, Field(discriminator="kind")]
+
+
+class Record(_Model):
+    """The outcome of one cell."""
+
+    schema_version: Literal[1] = 1
+    key: CellKey
+    environment: Environment
+    outcome: Outcome
+    started_at: str
+    """UTC, ISO 8601."""
+    duration_s: float
+
+
+class SampleOutcome(_Model):
+    """One answered question; a sidecar holds one JSON line per question."""
+
+    sample: str
+    group: str
+    question: str
+    kind: str
+    prediction: str | None
+    answer: str
+    status: Literal["scored", "unparsed", "error"]
+    value: float | None
+    oracle_values: dict[str, float | None]
+    chance: float | None

@@ -1,0 +1,182 @@
+"""Registries of methods, tasks and backbones, and the discovery of plugins.
+
+A plugin is a Python file given by ``--plugin`` or a module named by an entry point of the group ``harness.plugins``.
+A plugin that fails to import is kept as a :class:`BrokenPlugin` with its traceback; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from harness.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from harness.backbones import BackboneSpec
+    from harness.fusion import FusionMethod
+    from harness.task import Task
+
+T = TypeVar("T")
+
+ENTRY_POINT_GROUP = "harness.plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """A plugin that could not be imported."""
+
+    source: str
+    error: str
+    traceback: str
+
+
+class Registry(Generic[T]):
+    """Names to objects of one kind. Duplicates raise; unknown names get near matches."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+        self._items: dict[str, T] = {}
+        self._origins: dict[str, str] = {}
+
+    def add(self, name: str, item: T, origin: str) -> None:
+        if not name.isidentifier() and not name.replace("-", "_").replace(".", "_").isidentifier():
+            raise UsageError(f"{self.noun} name {name!r} is not usable: letters, digits, '_', '-' and '.' only")
+        if name in self._items:
+            raise UsageError(
+                f"{self.noun} {name!r} is registered twice: by {self._origins[name]} and by {origin}; rename one"
+            )
+        self._items[name] = item
+        self._origins[name] = origin
+
+    def get(self, name: str) -> T:
+        if name not in self._items:
+            raise unknown(self.noun, name, self._items)
+        return self._items[name]
+
+    def origin(self, name: str) -> str:
+        """The module or file that registered the name."""
+        self.get(name)
+        return self._origins[name]
+
+    def remove_origin(self, origin: str) -> None:
+        """Forget what a module registered: undoes the half of a plugin that broke."""
+        for name in [name for name, where in self._origins.items() if where == origin]:
+            del self._items[name], self._origins[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._items))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+methods: Registry[type[FusionMethod]] = Registry("method")
+tasks: Registry[type[Task]] = Registry("task")
+backbones: Registry[BackboneSpec] = Registry("backbone")
+_ALL: tuple[Registry[type[FusionMethod]] | Registry[type[Task]] | Registry[BackboneSpec], ...] = (
+    methods,
+    tasks,
+    backbones,
+)
+
+M = TypeVar("M", bound="type[FusionMethod]")
+K = TypeVar("K", bound="type[Task]")
+
+
+def register_method(name: str) -> Callable[[M], M]:
+    """Class decorator: make a fusion method known under ``name``."""
+
+    def decorate(cls: M) -> M:
+        from harness.fusion import check_declaration
+
+        check_declaration(name, cls)
+        methods.add(name, cls, cls.__module__)
+        cls.name = name
+        return cls
+
+    return decorate
+
+
+def register_task(name: str) -> Callable[[K], K]:
+    """Class decorator: make a task known under ``name``."""
+
+    def decorate(cls: K) -> K:
+        from harness.task import Task
+
+        if not (isinstance(cls, type) and issubclass(cls, Task)):
+            raise UsageError(f"task {name!r} is {cls!r}; it must be a subclass of harness.task.Task")
+        missing = [a for a in ("version", "summary", "licence", "source", "kinds") if not hasattr(cls, a)]
+        if missing:
+            raise UsageError(f"task {name!r} lacks the class variable(s) {', '.join(missing)}")
+        tasks.add(name, cls, cls.__module__)
+        return cls
+
+    return decorate
+
+
+_discovered = False
+_plugin_files: dict[str, BrokenPlugin | None] = {}
+_broken_entry_points: list[BrokenPlugin] = []
+
+
+def discover(plugin_files: Iterable[str | Path] = ()) -> list[BrokenPlugin]:
+    """Import everything that ships here, every entry point and the given files; return what broke.
+
+    Each file is imported once per process, however often it is named.
+    """
+    global _discovered
+    if not _discovered:
+        _discovered = True
+        for package in ("harness.fusion_impls", "harness.tasks", "harness.backbones"):
+            module = importlib.import_module(package)
+            for info in pkgutil.iter_modules(module.__path__):
+                if not info.name.startswith("_"):
+                    importlib.import_module(f"{package}.{info.name}")
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+            broken = _guarded(f"entry point {entry.name} = {entry.value}", entry.value.split(":")[0], entry.load)
+            if broken is not None:
+                _broken_entry_points.append(broken)
+    broken_files = [_load_file(Path(file)) for file in plugin_files]
+    return _broken_entry_points + [broken for broken in broken_files if broken is not None]
+
+
+def _load_file(path: Path) -> BrokenPlugin | None:
+    if not path.is_file():
+        raise UsageError(f"plugin {str(path)!r} is not a file; give the path of a Python file")
+    resolved = path.resolve()
+    if str(resolved) not in _plugin_files:
+        name = f"harness_plugin_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+
+        def load() -> None:
+            spec = importlib.util.spec_from_file_location(name, resolved)
+            if spec is None or spec.loader is None:
+                raise UsageError(f"plugin {str(path)!r} cannot be loaded as Python; its name must end in .py")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+
+        _plugin_files[str(resolved)] = _guarded(str(path), name, load)
+    return _plugin_files[str(resolved)]
+
+
+def _guarded(source: str, module_name: str, load: Callable[[], object]) -> BrokenPlugin | None:
+    try:
+        load()
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(module_name, None)
+        for registry in _ALL:
+            registry.remove_origin(module_name)
+        return BrokenPlugin(source, f"{type(error).__name__}: {error}", traceback.format_exc())
+    return None

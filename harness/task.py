@@ -1,0 +1,125 @@
+"""The contract of a task: samples with media, questions with exact answers, and a scorer.
+
+A task is one file: a frozen ``Config``, a subclass of :class:`Task` and the ``@register_task`` decorator.
+Changing a prompt, a sampler or a scorer raises ``version``; records of different versions are never joined.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.stream import Stream
+
+ScoreStatus = Literal["scored", "unparsed", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What is asked of a task: how many frames, at which size (pixels), which draw, how many samples."""
+
+    frames: int
+    height: int
+    width: int
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of question. ``needs`` says what a method must keep to answer it."""
+
+    description: str
+    needs: Literal["last_frame", "fine_detail", "pixel_history", "text_history", "several_images", "any"]
+    min_frames: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question about a sample's stream.
+
+    ``prompt`` is the text that follows the stream. ``oracles`` maps an oracle's name ("blind": sees the question
+    only; "last_frame": sees the truth of the last frame and the question) to the answer which it would give; it is
+    scored like a model's. ``chance`` is the expected score of a uniform guess among the kind's answers.
+    """
+
+    id: str
+    kind: str
+    prompt: str
+    answer: str
+    chance: float | None
+    choices: tuple[str, ...] = ()
+    oracles: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A stream and the questions asked about it, each on its own (no question sees another).
+
+    ``group`` names what is sampled independently, for instance the clip: intervals are clustered by it.
+    ``media`` records where the frames come from: file, frame indices, seconds, digests.
+    """
+
+    id: str
+    stream: Stream
+    questions: tuple[Question, ...]
+    group: str
+    media: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The outcome of one answer: a value in 0..1 when scored, None otherwise."""
+
+    status: ScoreStatus
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskConfig:
+    """Base of a task's settings; every field can be set from the command line and is part of a cell's identity."""
+
+
+class Task(ABC):
+    """Base of a task. Subclasses set the class variables and are constructed with their config."""
+
+    Config: ClassVar[type[TaskConfig]] = TaskConfig
+    version: ClassVar[int]
+    summary: ClassVar[str]
+    licence: ClassVar[str]
+    source: ClassVar[str]
+    kinds: ClassVar[Mapping[str, Kind]]
+    max_new_tokens: ClassVar[int] = 1
+    """Longest answer, in tokens of the backbone's tokenizer."""
+
+    def __init__(self, config: TaskConfig | None = None) -> None:
+        self.config = config if config is not None else self.Config()
+
+    @abstractmethod
+    def samples(self, view: View) -> Sequence[Sample]:
+        """The evaluation samples for a view: the same view gives the same bytes on every machine."""
+
+    def training_samples(self, view: View, rng: np.random.Generator, count: int) -> Sequence[Sample]:
+        """``count`` fresh samples for training, never sharing an instance with :meth:`samples`."""
+        raise UsageError(f"task {type(self).__name__} has no training split; train on a task that has one")
+
+    @abstractmethod
+    def score(self, prediction: str, question: Question) -> Score:
+        """A pure function of the answer and the question."""
+
+    def vocabulary(self) -> frozenset[str]:
+        """Words that prompts and answers can contain, for the small reference tokenizer; may be empty."""
+        return frozenset()
+
+
+def exact_match(prediction: str, question: Question) -> Score:
+    """1 where the answer equals the truth without regard to case and outer blanks; unparsed outside the choices."""
+    given = prediction.strip().lower()
+    if question.choices and given not in {choice.lower() for choice in question.choices}:
+        return Score(status="unparsed")
+    return Score(status="scored", value=float(given == question.answer.strip().lower()))
