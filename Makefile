@@ -1,0 +1,58 @@
+# Two commands: `make eval` runs the main job and prints the report's path, `make test` runs every check.
+#
+#   PYTHON=python3.12             another interpreter (3.11 or newer)
+#   VENV=DIR                      another virtual environment
+#   TORCH_INDEX=URL               take torch, and torch only, from this package index
+#   ARGS="--frames 1,2"           passed on to `harness eval`
+#   RUN=DIR                       the run that `make report` reports on
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CHECKED := harness fusion_impls tasks tests $(wildcard benchmarks)
+TYPED := harness tests $(wildcard benchmarks)
+
+.PHONY: eval test lint report clean
+.DELETE_ON_ERROR:
+
+eval: $(VENV)/.installed
+	$(BIN)/harness eval --task videoqa $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy $(TYPED)
+
+report: $(VENV)/.installed
+	@test -n "$(RUN)" || { echo "make report: RUN is empty; give a run's folder, as in make report RUN=results/runs/NAME" >&2; exit 2; }
+	$(BIN)/harness report "$(RUN)"
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "make: $(PYTHON) is missing or older than 3.11; install Python 3.11 or newer, or give PYTHON=/path/to/python" >&2; exit 4; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "make: $(PYTHON) has no venv module; install it (Debian: apt install python3-venv)" >&2; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Torch first and alone, so that nothing installed later can choose another build of it.
+$(VENV)/.torch: $(VENV)/.venv constraints.txt
+	$(PIP) install --quiet -c constraints.txt --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
