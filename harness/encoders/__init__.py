@@ -1,0 +1,1 @@
+"""Vision encoders: frame → [num_tokens, width]."""

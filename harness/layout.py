@@ -1,0 +1,312 @@
+"""From streams to rows: what enters the language model's token stream, at which position, in which window.
+
+A batch is a list of samples packed without padding. A sample is a *prefix* (text and frames) and *branches*: questions
+that each continue the prefix on their own. Row attributes are numpy arrays: they are made once per forward pass
+and every layer's attention pattern follows from them.
+
+Window rule (CASA, arXiv 2512.19535): a frame opens a new window unless it directly follows a frame with the same time
+stamp. Text before the first frame is in window -1. Gist rows follow their frame and count as text of its window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.attention import Block, Index
+
+ImagePositions = Literal["aside", "one_per_frame", "one_per_token"]
+"""Where a frame's tokens stand. ``aside``: at the position of the next text token, which does not advance;
+``one_per_frame``: all at one position of their own; ``one_per_token``: one position each."""
+
+
+class Kind(IntEnum):
+    TEXT = 0
+    IMAGE = 1
+    GIST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """Token ids [n]."""
+
+    ids: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """A frame's tokens [N, d] as the connector made them, and its time in seconds."""
+
+    tokens: Tensor
+    time_s: float
+
+
+Span = TextSpan | FrameSpan
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSample:
+    """A prefix and the branches that continue it, each on its own. Branches hold text only."""
+
+    prefix: tuple[Span, ...]
+    branches: tuple[TextSpan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a sample's stream stands: what the next row's attributes follow from."""
+
+    position: int = 0
+    window: int = -1
+    frame: int = -1
+    last_time_s: float | None = None
+    after_frame: bool = False
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Row attributes while they are being collected."""
+
+    parts: dict[str, list[Index]] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, n: int, **values: int | Index) -> None:
+        for name, value in values.items():
+            column = np.full(n, value, dtype=np.int64) if isinstance(value, int) else value
+            self.parts.setdefault(name, []).append(column)
+        self.count += n
+
+    def get(self, name: str) -> Index:
+        parts = self.parts.get(name)
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows that enter the token stream, packed over the batch. All arrays are [R].
+
+    ``source`` is the token id of a text row, the bank row of an image row, the gist's index of a gist row.
+    ``frame`` is the last frame of the sample at or before the row (-1: none); ``branch`` is 0 in a prefix.
+    """
+
+    kind: Index
+    source: Index
+    position: Index
+    sample: Index
+    branch: Index
+    window: Index
+    frame: Index
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The chunk's image tokens, packed: tokens [M, d] and their attributes [M]."""
+
+    tokens: Tensor
+    position: Index
+    sample: Index
+    window: Index
+    frame: Index
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Rows and images of a chunk, and where each sample's stream stands after it."""
+
+    rows: Rows
+    images: Images
+    cursors: tuple[Cursor, ...]
+
+
+def lay_out(
+    samples: Sequence[PackedSample],
+    cursors: Sequence[Cursor],
+    *,
+    width: int,
+    positions: ImagePositions,
+    gists: int = 0,
+) -> Layout:
+    """Lay out a batch. With ``positions="aside"`` image tokens stay out of the rows, else they are rows.
+
+    ``gists`` rows follow every frame. Branches continue the prefix's cursor, which they do not move.
+    """
+    rows, images, tokens = _Columns(), _Columns(), []
+    after = []
+    for index, (sample, start) in enumerate(zip(samples, cursors, strict=True)):
+        cursor = start
+        for span in sample.prefix:
+            if isinstance(span, TextSpan):
+                cursor = _lay_text(rows, span, cursor, index, branch=0)
+            else:
+                tokens.append(span.tokens)
+                cursor = _lay_frame(rows, images, span, cursor, index, positions, gists)
+        for number, branch in enumerate(sample.branches, start=1):
+            _lay_text(rows, branch, cursor, index, branch=number)
+        after.append(cursor)
+    names = ("kind", "source", "position", "sample", "branch", "window", "frame")
+    packed = torch.cat(tokens) if tokens else torch.zeros(0, width)
+    return Layout(
+        Rows(*(rows.get(name) for name in names)),
+        Images(packed, *(images.get(name) for name in ("position", "sample", "window", "frame"))),
+        tuple(after),
+    )
+
+
+def _lay_text(rows: _Columns, span: TextSpan, cursor: Cursor, sample: int, branch: int) -> Cursor:
+    n = len(span.ids)
+    if n == 0:
+        return cursor
+    rows.add(
+        n,
+        kind=int(Kind.TEXT),
+        source=span.ids.cpu().numpy().astype(np.int64),
+        position=cursor.position + np.arange(n),
+        sample=sample,
+        branch=branch,
+        window=cursor.window,
+        frame=cursor.frame,
+    )
+    return replace(cursor, position=cursor.position + n, after_frame=False)
+
+
+def _lay_frame(
+    rows: _Columns,
+    images: _Columns,
+    span: FrameSpan,
+    cursor: Cursor,
+    sample: int,
+    positions: ImagePositions,
+    gists: int,
+) -> Cursor:
+    joins = cursor.after_frame and cursor.last_time_s == span.time_s
+    window = cursor.window if joins else cursor.window + 1
+    frame, n = cursor.frame + 1, len(span.tokens)
+    position = cursor.position + (np.arange(n) if positions == "one_per_token" else np.zeros(n, dtype=np.int64))
+    first = images.count
+    images.add(n, position=position, sample=sample, window=window, frame=frame)
+    place = {"sample": sample, "branch": 0, "window": window, "frame": frame}
+    advance = 0
+    if positions != "aside":
+        rows.add(n, kind=int(Kind.IMAGE), source=first + np.arange(n), position=position, **place)
+        advance = n if positions == "one_per_token" else 1
+    following = cursor.position + advance
+    if gists:
+        rows.add(
+            gists, kind=int(Kind.GIST), source=np.arange(gists), position=following + np.arange(gists), **place
+        )
+    return Cursor(following + gists, window, frame, span.time_s, after_frame=True)
+
+
+def without_unseen_images(layout: Layout) -> Layout:
+    """Leave out images that no row's window shows and no later row can see: those of past windows without text.
+
+    A video's frames without text between them are such windows for every method that looks at the last image only.
+    """
+    rows, images = layout.rows, layout.images
+    last = np.array([cursor.window for cursor in layout.cursors], dtype=np.int64)
+    shown = set(zip(rows.sample.tolist(), rows.window.tolist(), strict=True)) | set(enumerate(last.tolist()))
+    keep = np.array([place in shown for place in zip(images.sample.tolist(), images.window.tolist(), strict=True)])
+    if keep.all():
+        return layout
+    index = np.flatnonzero(keep)
+    kept = Images(
+        images.tokens[torch.from_numpy(index).to(images.tokens.device)],
+        *(column[index] for column in (images.position, images.sample, images.window, images.frame)),
+    )
+    return replace(layout, images=kept)
+
+
+def causal_blocks(rows: Rows, cached: int) -> list[Block]:
+    """Ordinary causal attention: a row sees its sample's prefix and its own branch, up to itself.
+
+    ``cached`` rows of the one sample of a streaming state stand before the new ones among the keys.
+    """
+    past = np.arange(cached)
+    blocks = []
+    for prefix, branches in _samples(rows):
+        keys = np.concatenate((past, cached + prefix)) if cached else prefix
+        blocks.append(Block(prefix, keys, causal=True))
+        blocks.extend(
+            Block(branch, np.concatenate((keys, cached + branch)), causal=True) for branch in branches
+        )
+    return blocks
+
+
+def _samples(rows: Rows) -> list[tuple[Index, list[Index]]]:
+    """Per sample: the prefix's row numbers and each branch's."""
+    out: list[tuple[Index, list[Index]]] = []
+    for start, stop in _runs(rows.sample):
+        parts = [np.arange(start + a, start + b) for a, b in _runs(rows.branch[start:stop])]
+        first_is_prefix = bool(rows.branch[start] == 0)
+        prefix = parts[0] if first_is_prefix else np.zeros(0, dtype=np.int64)
+        out.append((prefix, parts[1:] if first_is_prefix else parts))
+    return out
+
+
+def _runs(*columns: Index) -> list[tuple[int, int]]:
+    """Maximal runs of rows over which every column is constant."""
+    n = len(columns[0])
+    if n == 0:
+        return []
+    change = np.zeros(n - 1, dtype=bool)
+    for column in columns:
+        change |= column[1:] != column[:-1]
+    cuts = [0, *(np.flatnonzero(change) + 1).tolist(), n]
+    return list(zip(cuts, cuts[1:], strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKeys:
+    """Row attributes of the keys a window's rows may see: cached ones first, then the chunk's."""
+
+    sample: Index
+    window: Index
+    frame: Index
+    branch: Index
+
+
+def window_blocks(rows: Rows, images: WindowKeys, text: WindowKeys | None) -> list[Block]:
+    """Attention inside windows: the window's images so far and, given ``text``, the window's own text so far.
+
+    Keys are numbered images first, then text. Gist rows see their images only. Without ``text`` this is equation 2
+    of the CASA paper with windows, with it equation 4 (CA^{t+v}).
+    """
+    blocks = []
+    image_index = _by_window(images)
+    text_index = _by_window(text) if text is not None else {}
+    cached_text = len(text.sample) - len(rows) if text is not None else 0
+    empty = np.zeros(0, dtype=np.int64)
+    for start, stop in _runs(rows.sample, rows.branch, rows.window, rows.frame, rows.kind == Kind.GIST):
+        place = (int(rows.sample[start]), int(rows.window[start]))
+        seen = image_index.get(place, empty)
+        seen = seen[images.frame[seen] <= rows.frame[start]]
+        queries = np.arange(start, stop)
+        if text is None or rows.kind[start] == Kind.GIST:
+            blocks.append(Block(queries, seen, causal=False))
+            continue
+        own = text_index[place]
+        branch = int(rows.branch[start])
+        own = own[((text.branch[own] == 0) | (text.branch[own] == branch)) & (own < cached_text + stop)]
+        blocks.append(Block(queries, np.concatenate((seen, len(images.sample) + own)), causal=True))
+    return blocks
+
+
+def _by_window(keys: WindowKeys) -> dict[tuple[int, int], Index]:
+    """Row numbers of every (sample, window)."""
+    found: dict[tuple[int, int], list[Index]] = {}
+    for start, stop in _runs(keys.sample, keys.window):
+        place = (int(keys.sample[start]), int(keys.window[start]))
+        found.setdefault(place, []).append(np.arange(start, stop))
+    return {place: np.concatenate(parts) for place, parts in found.items()}

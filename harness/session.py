@@ -1,0 +1,91 @@
+"""A session: a model's streaming state. Frames and text are appended as they arrive; decoding continues from there.
+
+Each image's keys and values are computed once, when it arrives. Appending in any chunking gives the same logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness.errors import UsageError
+from harness.layout import FrameSpan, PackedSample, Span, TextSpan
+from harness.stream import Frame, Text
+
+if TYPE_CHECKING:
+    from harness.vlm import FusedModel
+
+
+class Session:
+    """Streaming state of one stream."""
+
+    def __init__(self, model: FusedModel) -> None:
+        self.model = model
+        self.state = model.fusion.new_state()
+        self._last: Tensor | None = None
+        self.append_spans((TextSpan(torch.tensor([model.bos], device=model.device)),))
+
+    def append(self, item: Text | Frame) -> None:
+        """Append a text span or a frame (encoded here)."""
+        if isinstance(item, Text):
+            self.append_text(item.text)
+        else:
+            features = self.model.encode(torch.from_numpy(item.pixels)[None])
+            self.append_features(features[0], item.time_s)
+
+    def append_text(self, text: str) -> None:
+        self.append_spans((TextSpan(self.model.token_ids(text)),))
+
+    @torch.inference_mode()
+    def append_features(self, features_nd: Tensor, time_s: float) -> None:
+        """Append a frame that is already encoded: [N, D] and its time in seconds."""
+        tokens = self.model.frame_tokens(features_nd[None], [time_s])[0]
+        self.append_spans((FrameSpan(tokens, time_s),))
+
+    @torch.inference_mode()
+    def append_spans(self, spans: Sequence[Span]) -> None:
+        """Append a chunk in one pass."""
+        h_rd, layout = self.model.fusion.run([PackedSample(tuple(spans))], self.model.decoder, self.state)
+        if len(layout.rows):
+            self._last = h_rd[-1:].clone()
+
+    @torch.inference_mode()
+    def next_logits(self) -> Tensor:
+        """Logits [V] after the last row. Raises NonFiniteError."""
+        from harness.vlm import finite
+
+        if self._last is None:
+            raise UsageError("a session has no row to continue from; append text first")
+        return finite(self.model.decoder.logits(self._last))[0]
+
+    def step(self) -> int:
+        """Decode one token greedily, append it and return its id."""
+        token = int(self.next_logits().argmax())
+        self.append_spans((TextSpan(torch.tensor([token], device=self.model.device)),))
+        return token
+
+    def generate(self, max_new_tokens: int) -> str:
+        """Greedy decoding up to the end token or ``max_new_tokens``."""
+        if max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+        tokens: list[int] = []
+        while len(tokens) < max_new_tokens and (not tokens or tokens[-1] != self.model.eos):
+            tokens.append(self.step())
+        return self.model.text_of(tokens)
+
+    def fork(self) -> Session:
+        """An independent continuation of this session; storage is shared."""
+        copy = object.__new__(Session)
+        copy.model, copy.state, copy._last = self.model, self.state.fork(), self._last
+        return copy
+
+    def state_tensors(self) -> dict[str, list[Tensor]]:
+        """The real tensors that the session keeps, by buffer."""
+        return self.state.tensors()
+
+    def state_bytes(self) -> dict[str, int]:
+        """Bytes kept, by what they represent: ``text_kv``, ``image_kv``, ``gist_kv``."""
+        return self.state.bytes_by_kind()

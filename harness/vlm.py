@@ -1,0 +1,198 @@
+"""A fused model: vision encoder (frozen) → connector → decoder blocks as the fusion method runs them → head.
+
+Shapes: F frames, H W pixels, N tokens per frame, D encoder width, d model width, R rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from harness.backbones.decoder import Decoder
+from harness.connector import Connector
+from harness.encoders.patch import PatchEncoder
+from harness.errors import HarnessError, UsageError
+from harness.fusion import FusionMethod
+from harness.layout import FrameSpan, PackedSample, Rows, Span, TextSpan
+from harness.session import Session
+from harness.stream import Frame, Stream
+from harness.task import Sample
+from harness.tokenizer import BOS, EOS
+
+MAX_ROWS_PER_BATCH = 8192
+
+
+class NonFiniteError(HarnessError):
+    """The model's logits are not numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedRange:
+    """What a model was trained on; anything outside is extrapolation."""
+
+    tasks: tuple[str, ...]
+    max_frames: int
+    heights: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
+class FusedModel(nn.Module):
+    """One backbone, one encoder and one fusion method."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        encoder: PatchEncoder,
+        fusion: FusionMethod,
+        tokenizer: Tokenizer,
+        trained_on: TrainedRange | None = None,
+    ) -> None:
+        super().__init__()
+        self.decoder, self.encoder, self.fusion = decoder, encoder.requires_grad_(False), fusion
+        self.connector = Connector(encoder.width, decoder.width)
+        self.tokenizer, self.trained_on = tokenizer, trained_on
+        self.bos, self.eos = (int(tokenizer.token_to_id(token)) for token in (BOS, EOS))
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.embed.weight.device
+
+    @property
+    def encoder_digest(self) -> str:
+        return self.encoder.digest
+
+    def parameter_count(self) -> int:
+        """Trained parameters: decoder, connector and fusion; the shared frozen encoder is left out."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def encode(self, pixels_fhwc: Tensor) -> Tensor:
+        """uint8 [F, H, W, 3] → features [F, N, D]."""
+        return cast("Tensor", self.encoder(pixels_fhwc.to(self.device)))
+
+    def token_ids(self, text: str) -> Tensor:
+        """Token ids [n] of a text, on the model's device."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return torch.tensor(ids, dtype=torch.long, device=self.device)
+
+    def text_of(self, ids: Iterable[int]) -> str:
+        """Tokens as text, up to the end token."""
+        words = []
+        for token in ids:
+            if token == self.eos:
+                break
+            words.append(self.tokenizer.id_to_token(token) or "")
+        return " ".join(words)
+
+    def spans(self, stream: Stream, features_fnd: Tensor) -> tuple[Span, ...]:
+        """A stream and its frames' features as spans, begun by the start token."""
+        frames = stream.frames
+        if len(frames) != len(features_fnd):
+            raise UsageError(f"a stream with {len(frames)} frames came with features of {len(features_fnd)}")
+        spans: list[Span] = [TextSpan(torch.tensor([self.bos], device=self.device))]
+        tokens = self.frame_tokens(features_fnd, [frame.time_s for frame in frames]) if frames else ()
+        following = iter(zip(tokens, frames, strict=True))
+        for item in stream:
+            if isinstance(item, Frame):
+                token, frame = next(following)
+                spans.append(FrameSpan(token, frame.time_s))
+            else:
+                spans.append(TextSpan(self.token_ids(item.text)))
+        return tuple(spans)
+
+    def frame_tokens(self, features_fnd: Tensor, times_s: list[float]) -> Tensor:
+        """Features [F, N, D] and F times → tokens [F, N, d]."""
+        return cast("Tensor", self.connector(features_fnd.to(self.device), times_s))
+
+    def logits(self, samples: Sequence[PackedSample], rows: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+        """One pass over packed samples: logits [len(rows) or R, V] and the rows' attributes."""
+        h_rd, layout = self.fusion.run(samples, self.decoder)
+        if rows is not None:
+            h_rd = h_rd[torch.tensor(rows, dtype=torch.long, device=h_rd.device)]
+        return self.decoder.logits(h_rd), layout.rows
+
+    def session(self) -> Session:
+        """A streaming session that starts with nothing but the start token."""
+        return Session(self)
+
+    @torch.inference_mode()
+    def answer(
+        self, samples: Sequence[Sample], features: Sequence[Tensor], max_new_tokens: int = 1
+    ) -> list[list[str]]:
+        """Greedy answers, per sample and question; each question sees its stream and itself only.
+
+        ``features`` holds [F, N, D] per sample. One-token answers run packed over samples; longer ones decode in
+        a session per sample whose prefix is shared by its questions. Raises NonFiniteError.
+        """
+        if max_new_tokens > 1:
+            return [
+                self._generate(sample, feature, max_new_tokens)
+                for sample, feature in zip(samples, features, strict=True)
+            ]
+        answers: list[list[str]] = []
+        packed = [
+            PackedSample(
+                self.spans(sample.stream, feature),
+                tuple(TextSpan(self.token_ids(question.prompt)) for question in sample.questions),
+            )
+            for sample, feature in zip(samples, features, strict=True)
+        ]
+        for batch in _batches(packed):
+            answers.extend(self._first_tokens(batch))
+        return answers
+
+    def _first_tokens(self, batch: Sequence[PackedSample]) -> list[list[str]]:
+        h_rd, layout = self.fusion.run(batch, self.decoder)
+        last = _last_rows(layout.rows)
+        logits = finite(self.decoder.logits(h_rd[torch.tensor(last, dtype=torch.long, device=h_rd.device)]))
+        tokens = iter(logits.argmax(dim=-1).tolist())
+        return [[self.text_of([next(tokens)]) for _ in sample.branches] for sample in batch]
+
+    def _generate(self, sample: Sample, features_fnd: Tensor, max_new_tokens: int) -> list[str]:
+        prefix = self.session()
+        prefix.append_spans(self.spans(sample.stream, features_fnd)[1:])
+        answers = []
+        for question in sample.questions:
+            session = prefix.fork()
+            session.append_text(question.prompt)
+            answers.append(session.generate(max_new_tokens))
+        return answers
+
+
+def finite(logits: Tensor) -> Tensor:
+    """The logits, or NonFiniteError."""
+    if not bool(torch.isfinite(logits).all()):
+        raise NonFiniteError("the model's logits contain NaN or infinite values; its weights or inputs are broken")
+    return logits
+
+
+def _last_rows(rows: Rows) -> list[int]:
+    """The last row of every branch, in order."""
+    place = list(zip(rows.sample.tolist(), rows.branch.tolist(), strict=True))
+    return [
+        i
+        for i, here in enumerate(place)
+        if here[1] > 0 and (i + 1 == len(place) or place[i + 1] != here)
+    ]
+
+
+def _batches(samples: Sequence[PackedSample]) -> Iterable[list[PackedSample]]:
+    batch: list[PackedSample] = []
+    rows = 0
+    for sample in samples:
+        size = sum(
+            len(span.ids) if isinstance(span, TextSpan) else len(span.tokens)
+            for span in (*sample.prefix, *sample.branches)
+        )
+        if batch and rows + size > MAX_ROWS_PER_BATCH:
+            yield batch
+            batch, rows = [], 0
+        batch.append(sample)
+        rows += size
+    if batch:
+        yield batch
