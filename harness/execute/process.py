@@ -1,0 +1,232 @@
+"""One cell in its own process, forked from a server that has torch loaded already."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Literal
+
+from harness import environment
+from harness.errors import HarnessError, InfrastructureError
+from harness.plan import CellJob
+from harness.records import Environment, Failed
+from harness.store import Store
+from harness.worker import run_job
+
+PRELOAD = ("harness.execute.preload",)
+
+_POLL_S = 0.2
+_EXIT_GRACE_S = 5.0
+_TAIL_LINES = 15
+_TAIL_BYTES = 4000
+
+Message = tuple[Literal["stage", "environment", "infrastructure", "done"], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a cell's process ended. ``failed`` is None when the process has written a record itself."""
+
+    failed: Failed | None
+    environment: Environment | None
+
+
+def start_server(preload: Sequence[str] = PRELOAD) -> None:
+    """Start the fork server, so that it loads torch while the caller does something else."""
+    with _main_hidden(), _starting():
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+        multiprocessing.forkserver.ensure_running()
+
+
+def run_in_process(
+    job: CellJob,
+    out: Path,
+    measure: str,
+    timeout_s: float,
+    on_stage: Callable[[str], None],
+    on_tick: Callable[[], None] = lambda: None,
+) -> Ending:
+    """Measure the cell in a process of its own and wait for it.
+
+    The process and all that it started are gone when this returns or raises, Ctrl-C included. Raises
+    InfrastructureError when no process can be started or the record could not be written.
+    """
+    kills_before = oom_kills()
+    with tempfile.NamedTemporaryFile(prefix="harness-cell-", suffix=".log") as log:
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.get_context("forkserver").Process(
+            target=_child, args=(job.to_json(), str(out), measure, log.name, there), daemon=True
+        )
+        with _main_hidden(), _starting():
+            process.start()
+        there.close()
+        watch = _Watch(on_stage, on_tick)
+        try:
+            in_time = watch.follow(here, process.sentinel, time.monotonic() + timeout_s)
+            if watch.done:
+                process.join(_EXIT_GRACE_S)
+        finally:
+            _kill(process.pid)
+            process.join(_EXIT_GRACE_S)
+            here.close()
+        if watch.infrastructure is not None:
+            raise InfrastructureError(watch.infrastructure)
+        if watch.done:
+            failed = None
+        elif not in_time:
+            failed = _timed_out(timeout_s, watch.stage)
+        else:
+            failed = _crashed(process.exitcode, watch.stage, oom_kills() > kills_before, _tail(log.name))
+        return Ending(failed=failed, environment=watch.environment)
+
+
+class _Watch:
+    """Reads what a cell's process says until it is done, ends or runs out of time."""
+
+    def __init__(self, on_stage: Callable[[str], None], on_tick: Callable[[], None]) -> None:
+        self._on_stage = on_stage
+        self._on_tick = on_tick
+        self.stage = "starting"
+        self.environment: Environment | None = None
+        self.infrastructure: str | None = None
+        self.done = False
+
+    def follow(self, connection: Connection, sentinel: int, deadline: float) -> bool:
+        """Return False when the deadline passed first."""
+        while (left := deadline - time.monotonic()) > 0:
+            ready = wait([connection, sentinel], timeout=min(left, _POLL_S))
+            if connection in ready:
+                try:
+                    self._take(connection.recv())
+                except (EOFError, OSError):
+                    wait([sentinel], timeout=_EXIT_GRACE_S)
+                    return True
+            elif sentinel in ready:
+                return True
+            if self.done or self.infrastructure is not None:
+                return True
+            self._on_tick()
+        return False
+
+    def _take(self, message: Message) -> None:
+        kind, text = message
+        if kind == "stage":
+            self.stage = text
+            self._on_stage(text)
+        elif kind == "environment":
+            self.environment = Environment.model_validate_json(text)
+        elif kind == "infrastructure":
+            self.infrastructure = text
+        else:
+            self.done = True
+
+
+def oom_kills() -> int:
+    """How often the kernel's out-of-memory killer has struck on this machine, or 0 where that is not told."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _timed_out(timeout_s: float, stage: str) -> Failed:
+    message = f"no result after {timeout_s:g} s, stopped during {stage!r}; give more time with --timeout"
+    return Failed(failure="timeout", message=message)
+
+
+def _crashed(exitcode: int | None, stage: str, oom_killed: bool, tail: str) -> Failed:
+    if exitcode is not None and exitcode < 0:
+        try:
+            how = f"was killed by {signal.Signals(-exitcode).name}"
+        except ValueError:
+            how = f"was killed by signal {-exitcode}"
+    else:
+        how = f"ended with exit status {exitcode} and no result"
+    if exitcode == -signal.SIGKILL and oom_killed:
+        message = f"the process {how} by the kernel for want of memory during {stage!r}"
+        return Failed(failure="out_of_memory", message=message, traceback=tail or None)
+    return Failed(failure="crash", message=f"the process {how} during {stage!r}", traceback=tail or None)
+
+
+def _tail(path: str) -> str:
+    """The end of what the process wrote to standard output and error."""
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _TAIL_BYTES))
+        text = file.read().decode("utf-8", errors="replace")
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+def _kill(pid: int | None) -> None:
+    """Kill the process and everything in its group."""
+    if pid is None:
+        return
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+            return
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise InfrastructureError(
+            f"cannot start a process for a cell: {error or 'the fork server died'}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep multiprocessing from running the caller's main script again in every process.
+
+    Nothing of it is needed there, and a script without a ``__main__`` guard would start another run.
+    """
+    real = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = real
+
+
+def _child(cell: str, out: str, measure: str, log: str, parent: Connection) -> None:
+    """Body of a cell's process."""
+    with contextlib.suppress(OSError):
+        os.setsid()
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    faulthandler.enable()
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    job = CellJob.from_json(cell)
+    where = environment.describe(device=job.key.device, threads=job.threads)
+    parent.send(("environment", where.model_dump_json()))
+    try:
+        run_job(job, Store(Path(out)), measure, lambda text: parent.send(("stage", text)), where)
+    except HarnessError as error:
+        parent.send(("infrastructure", str(error)))
+    else:
+        parent.send(("done", ""))
+
+
+def _die_with(parent: Connection) -> None:
+    """Wait for the parent's end of the pipe to close, then end this process and its children."""
+    with contextlib.suppress(EOFError, OSError):
+        parent.recv()
+    _kill(os.getpid())

@@ -1,0 +1,216 @@
+"""What a run is asked to do: one typed specification that the Python API and the command line share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from harness import settings
+from harness.errors import UsageError
+
+WeightsPolicy = Literal["trained", "random"]
+DType = Literal["float32", "bfloat16", "float16"]
+
+DEFAULT_BACKBONE = "reference"
+DEFAULT_FRAMES = (1, 2, 4, 8)
+DEFAULT_RESOLUTIONS = ((64, 64),)
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+_NAME = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSpec:
+    """A registered name with settings: ``casa`` or ``casa:gists=4+window_size=128`` as text."""
+
+    name: str
+    config: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise UsageError(f"{self.name!r} is not a name; write NAME or NAME:FIELD=VALUE+FIELD=VALUE")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the command line's form; values stay text until the config's types are known."""
+        name, colon, rest = text.strip().partition(":")
+        config: dict[str, object] = {}
+        for part in settings.split(rest, "+") if colon else []:
+            key, equals, value = part.partition("=")
+            if not equals or not key.isidentifier():
+                raise UsageError(
+                    f"{part!r} in {text!r} is not a setting; write {name}:FIELD=VALUE+FIELD=VALUE "
+                    "(a plus inside a value is doubled)"
+                )
+            if key in config:
+                raise UsageError(f"{key!r} is set twice in {text!r}; set it once")
+            config[key] = value
+        return cls(name, config)
+
+    @classmethod
+    def parse_list(cls, texts: Sequence[str]) -> tuple[Self, ...]:
+        """Read options that may be repeated and may each hold several, separated by commas."""
+        return tuple(cls.parse(part) for text in texts for part in settings.split(text, ",") if part.strip())
+
+    def __str__(self) -> str:
+        parts = [f"{key}={settings.to_text(value)}" for key, value in self.config.items()]
+        return f"{self.name}:{settings.join(parts, '+')}" if parts else self.name
+
+
+class MethodSpec(NamedSpec):
+    """A fusion method and the settings that differ from its defaults."""
+
+    __slots__ = ()
+
+
+class TaskSpec(NamedSpec):
+    """A task and the settings that differ from its defaults."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSpec:
+    """An evaluation: the full grid of tasks, resolutions, frames, seeds and methods.
+
+    Raises UsageError when constructed with a value that cannot be used. Names are checked when the grid is
+    planned, since plugins may add to them.
+    """
+
+    tasks: tuple[TaskSpec, ...]
+    methods: tuple[MethodSpec, ...] = ()
+    """Empty: every registered method."""
+    frames: tuple[int, ...] = DEFAULT_FRAMES
+    resolutions: tuple[tuple[int, int], ...] = DEFAULT_RESOLUTIONS
+    """Height and width in pixels."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the models."""
+    view_seed: int = 0
+    """Seed of the frame sampler."""
+    limit: int | None = None
+    """Most samples per task; None takes all."""
+    backbone: str = DEFAULT_BACKBONE
+    models: tuple[Path, ...] = ()
+    """Folders searched for trained weights before the shipped ones."""
+    weights: WeightsPolicy = "trained"
+    device: str = "cpu"
+    dtype: DType = "float32"
+    batch: int = 16
+    out: Path | None = None
+    """None: ``results/runs/<tasks>``, so that the same command goes on where it stopped."""
+    plugins: tuple[Path, ...] = ()
+    resume: bool = True
+    """Keep cells that are measured already; failed cells are tried again."""
+    timeout_s: float = 900.0
+    """Longest time for one cell."""
+    threads: int | None = None
+    """CPU threads of a cell; None takes the usable cores, at most 4."""
+    cache_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise UsageError("no task is given; name at least one, for example --task videoqa")
+        for name, numbers, least in (("frames", self.frames, 1), ("seed", self.seeds, 0)):
+            _check_numbers(name, numbers, least)
+        for size in self.resolutions:
+            _check_numbers("resolution", size, 1)
+        if not self.resolutions:
+            raise UsageError("no resolution is given; give at least one, for example 64 or 48x64")
+        _check_numbers("batch", (self.batch,), 1)
+        _check_numbers("limit", () if self.limit is None else (self.limit,), 1, empty=True)
+        _check_numbers("threads", () if self.threads is None else (self.threads,), 1, empty=True)
+        if not self.timeout_s > 0:
+            raise UsageError(f"timeout {self.timeout_s:g} is not usable; give a number of seconds above 0")
+        if not _DEVICE.fullmatch(self.device):
+            raise UsageError(f"unknown device {self.device!r}: give cpu, cuda or cuda:N")
+        check_choice("dtype", self.dtype, get_args(DType))
+        check_choice("weights", self.weights, get_args(WeightsPolicy))
+
+    @property
+    def out_dir(self) -> Path:
+        if self.out is not None:
+            return self.out
+        return Path("results") / "runs" / "+".join(dict.fromkeys(task.name for task in self.tasks))
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads if self.threads is not None else default_threads()
+
+    @property
+    def cache(self) -> Path:
+        return self.cache_dir if self.cache_dir is not None else default_cache_dir()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """The training of one reference model. ``steps`` None takes the recipe's own number."""
+
+    method: str
+    method_config: Mapping[str, object]
+    backbone: str = DEFAULT_BACKBONE
+    tasks: tuple[str, ...] = ("videoqa",)
+    steps: int | None = None
+    seed: int = 0
+    out: Path
+    threads: int = 1
+    checkpoint_every: int = 100
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise UsageError("no task to train on is given; name at least one, for example --task videoqa")
+        _check_numbers("steps", () if self.steps is None else (self.steps,), 1, empty=True)
+        _check_numbers("seed", (self.seed,), 0)
+        _check_numbers("threads", (self.threads,), 1)
+        _check_numbers("checkpoint-every", (self.checkpoint_every,), 1)
+
+
+def parse_ints(name: str, texts: Sequence[str]) -> tuple[int, ...]:
+    """Whole numbers from options that may be repeated and may each hold several, separated by commas."""
+    return tuple(_parse_int(name, part) for text in texts for part in text.split(",") if part.strip())
+
+
+def parse_resolutions(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """``64`` is 64 by 64 pixels, ``48x64`` is height 48 and width 64; several are separated by commas."""
+    sizes = []
+    for part in (part for text in texts for part in text.split(",") if part.strip()):
+        height, cross, width = part.lower().partition("x")
+        rows = _parse_int("resolution", height)
+        sizes.append((rows, _parse_int("resolution", width) if cross else rows))
+    return tuple(sizes)
+
+
+def check_choice(name: str, value: str, options: Sequence[str]) -> None:
+    if value not in options:
+        raise UsageError(f"unknown {name} {value!r}: give one of {', '.join(options)}")
+
+
+def default_threads() -> int:
+    """The cores this process may use, at most 4: small models do not gain from more."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, 4)
+
+
+def default_cache_dir() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vlm-fusion-harness"
+
+
+def _parse_int(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(
+            f"{name} {text.strip()!r} is not a whole number; write for example 8 or 1,2,4"
+        ) from None
+
+
+def _check_numbers(name: str, values: Sequence[int], least: int, *, empty: bool = False) -> None:
+    if not values and not empty:
+        raise UsageError(f"no {name} is given; give at least one number")
+    for value in values:
+        if value < least:
+            raise UsageError(f"{name} {value} is not usable; the least is {least}")

@@ -1,0 +1,199 @@
+"""Records on disk: one JSON file per cell, written so that a half-written one never counts.
+
+``<run>/records/<digest>.json`` holds a record, ``<run>/samples/<digest>.jsonl`` one line per answered
+question. A file is written under a temporary name in its own folder, synced and renamed, the sidecar before
+the record: whatever the moment of a kill, a record that is there is whole and has its sidecar.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.records import SCHEMA_VERSION, Ok, Record, SampleOutcome
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a schema version to the function that lifts a document to the next one."""
+
+_TEMPORARY = ".tmp-"
+
+
+class RecordError(HarnessError):
+    """A file that does not hold a record that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A record file that does not count, and why."""
+
+    path: Path
+    reason: str
+
+
+class Store:
+    """The records of one run folder. Several processes may write to the same folder at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.records_dir = root / "records"
+        self.samples_dir = root / "samples"
+
+    def open(self) -> Store:
+        """Make the folders and try a write; raises InfrastructureError when that is not possible."""
+        with _explained(self.root):
+            for folder in (self.records_dir, self.samples_dir):
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=folder, prefix=_TEMPORARY) as probe:
+                    probe.write(b"probe")
+        return self
+
+    def write(self, record: Record, samples: Iterable[SampleOutcome] = ()) -> None:
+        """Put a record and its sidecar in place, replacing what was there.
+
+        Raises InfrastructureError when the disk is full or the folder is not writable, ValueError for a
+        record that would not load again (a measure that is not finite, for instance).
+        """
+        text = record.model_dump_json(indent=1) + "\n"
+        parse_record(text)
+        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+        digest = record.key.digest
+        with _explained(self.root), _locked(self.root):
+            if isinstance(record.outcome, Ok):
+                _replace(self.samples_dir / f"{digest}.jsonl", lines)
+            _replace(self.records_dir / f"{digest}.json", text)
+
+    def read(self, digest: str) -> Record | None:
+        """The cell's record, or None when there is none that counts."""
+        path = self.records_dir / f"{digest}.json"
+        try:
+            record = load_record(path)
+        except (RecordError, FileNotFoundError):
+            return None
+        if isinstance(record.outcome, Ok) and not (self.samples_dir / f"{digest}.jsonl").is_file():
+            return None
+        return record
+
+    def remove(self, digest: str) -> None:
+        """Forget a cell."""
+        with _explained(self.root), _locked(self.root):
+            (self.records_dir / f"{digest}.json").unlink(missing_ok=True)
+            (self.samples_dir / f"{digest}.jsonl").unlink(missing_ok=True)
+
+    def samples(self, digest: str) -> tuple[SampleOutcome, ...]:
+        """The cell's answered questions; raises FileNotFoundError without a sidecar."""
+        with (self.samples_dir / f"{digest}.jsonl").open(encoding="utf-8") as lines:
+            return tuple(SampleOutcome.model_validate_json(line) for line in lines)
+
+
+def load_records(run_dir: Path) -> tuple[list[Record], list[Problem]]:
+    """Every record of a run folder in the order of its digests, and the files that do not count.
+
+    Raises UsageError when the folder holds no ``records``.
+    """
+    folder = run_dir / "records"
+    if not folder.is_dir():
+        raise UsageError(f"{str(run_dir)!r} holds no folder 'records'; give the folder of a run")
+    records, problems = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(load_record(path))
+        except RecordError as error:
+            problems.append(Problem(path, str(error)))
+    return records, problems
+
+
+def load_record(path: Path) -> Record:
+    """One record; raises RecordError for a file that does not count, FileNotFoundError without a file."""
+    try:
+        record = parse_record(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise RecordError(str(error)) from error
+    if path.stem != record.key.digest:
+        raise RecordError(f"it holds the cell {record.key.digest}, not the one it is named after")
+    return record
+
+
+def parse_record(text: str) -> Record:
+    """A record from JSON of this schema version or an older one; raises ValueError."""
+    document = json.loads(text)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ValueError("it has no schema version")
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"schema version {version} is newer than {SCHEMA_VERSION}, the newest known here")
+    while version < SCHEMA_VERSION:
+        document = UPGRADES[version](document)
+        version += 1
+    try:
+        return Record.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write under a temporary name, sync, rename, sync the folder: all or nothing."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Keep a record and its sidecar together when two runs write the same cell."""
+    with (root / ".lock").open("a") as lock:
+        # Some network file systems have no locks; each file alone is atomic all the same.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    """Turn the file system's errors into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(f"cannot write to {str(root)!r}: {_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space and run the same command again to go on"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "no permission; choose another folder with --out"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "it is, or lies below, a file; choose another folder with --out"
+    return f"{error.strerror or error}; choose another folder with --out"

@@ -1,0 +1,151 @@
+"""Measure one cell and write its record: ``python -m harness.worker --cell FILE --out DIR``.
+
+Local processes, SLURM and Ray all schedule this. An exception inside the cell is its outcome, not the
+worker's: the exit status is 0 once a record is written, and otherwise one of
+:class:`harness.errors.ExitCode`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import environment
+from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.plan import CellJob
+from harness.records import CellKey, Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from harness.measure.cell import CellResult
+
+Progress = Callable[[str], None]
+Measure = Callable[[CellJob, Progress], "CellResult"]
+
+MEASURE = "harness.measure.cell:measure_cell"
+"""The function that measures a cell, as ``module:name``."""
+
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate")
+
+
+def load_measure(name: str) -> Measure:
+    """The function named ``module:name``."""
+    module, _, attribute = name.partition(":")
+    function: Measure = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+def run_job(job: CellJob, store: Store, measure: str, progress: Progress, where: Environment) -> Record:
+    """Measure the cell, write its record and return it.
+
+    Raises InfrastructureError when the record, or anything that the cell itself writes, meets a full disk.
+    """
+    clock = Clock()
+    outcome, samples = attempt(job, measure, progress)
+    record = clock.record(job.key, where, outcome)
+    try:
+        store.write(record, samples)
+    except ValueError as error:
+        record = clock.record(job.key, where, Failed(failure="error", message=f"unusable measures: {error}"))
+        store.write(record)
+    return record
+
+
+class Clock:
+    """Start time and duration of a record."""
+
+    def __init__(self) -> None:
+        self._started_at = datetime.now(UTC)
+        self._begin = time.perf_counter()
+
+    def record(self, key: CellKey, where: Environment, outcome: Outcome) -> Record:
+        return Record(
+            key=key,
+            environment=where,
+            outcome=outcome,
+            started_at=self._started_at.isoformat(timespec="seconds"),
+            duration_s=round(time.perf_counter() - self._begin, 3),
+        )
+
+
+def attempt(job: CellJob, measure: str, progress: Progress) -> tuple[Outcome, Sequence[SampleOutcome]]:
+    """What measuring the cell comes to: its measures, or how it failed."""
+    try:
+        result = load_measure(measure)(job, progress)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InfrastructureError(
+                f"the disk is full ({error}); free some space and run the same command again to go on"
+            ) from error
+        message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        failed = Failed(failure=failure_kind(error), message=message, traceback=traceback.format_exc())
+        return failed, ()
+    return Ok(measures=result.measures), result.samples
+
+
+def failure_kind(error: Exception) -> FailureKind:
+    """Which kind of failure an exception is."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+        return "out_of_memory"
+    if "NonFiniteError" in {base.__name__ for base in type(error).__mro__}:
+        return "non_finite"
+    return "error"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The plain command. Progress and errors go to standard error."""
+    parser = argparse.ArgumentParser(prog="python -m harness.worker", description="Measure one cell.")
+    parser.add_argument("--cell", type=Path, required=True, help="cell file written by `harness eval`")
+    parser.add_argument("--out", type=Path, required=True, help="run folder that gets the record")
+    parser.add_argument("--measure", default=MEASURE, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    try:
+        job = read_cell(options.cell)
+        store = Store(options.out).open()
+        where = environment.describe(device=job.key.device, threads=job.threads)
+        record = run_job(job, store, options.measure, _say, where)
+    except HarnessError as error:
+        _say(f"error: {error}")
+        return int(error.exit_code)
+    _say(f"{job.key.digest}: {summary(record.outcome)}")
+    return 0
+
+
+def read_cell(path: Path) -> CellJob:
+    """The job in a cell file; raises UsageError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cell file {str(path)!r} cannot be read: {error}") from error
+    try:
+        return CellJob.from_json(text)
+    except UsageError as error:
+        raise UsageError(f"cell file {str(path)!r}: {error}") from error
+
+
+def summary(outcome: Outcome) -> str:
+    """An outcome in one line."""
+    if isinstance(outcome, Ok):
+        return "measured"
+    if isinstance(outcome, Failed):
+        lines = outcome.message.splitlines()
+        return f"failed ({outcome.failure}): {lines[0] if lines else ''}"
+    return f"skipped: {outcome.reason}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

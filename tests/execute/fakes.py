@@ -1,0 +1,154 @@
+"""Stand-ins for the function that measures a cell, each with one fault; used by dotted name in real processes."""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+from harness import store
+from harness.plan import CellJob
+from harness.records import Accuracy, Latency, Measures, Memory, SampleOutcome, Timing
+
+Progress = Callable[[str], None]
+
+
+class NonFiniteError(Exception):
+    """Named like the one that the measuring code raises."""
+
+
+def measures(frames: int = 1) -> Measures:
+    timing = Timing(raw_ms=(1.0, 2.0, 4.0))
+    return Measures(
+        parameters=1234,
+        accuracy=Accuracy(
+            mean=0.5, low=0.25, high=0.75, scored=8, unparsed=0, errors=0, chance=0.1, oracles={"blind": 0.2}
+        ),
+        by_kind={},
+        extrapolated=False,
+        memory=Memory(
+            source="counted",
+            peak_bytes=2**20 * frames,
+            resting_bytes=2**19,
+            reserved_bytes=None,
+            host_peak_bytes=None,
+            state_bytes={"text_kv": 64},
+        ),
+        latency=Latency(encode=timing, prefill=timing, per_frame=timing, per_token=None),
+        prefill_flops=None,
+        frames_digest="0" * 16,
+        attention_routes=("dense",),
+    )
+
+
+def sample(prediction: str = "7") -> SampleOutcome:
+    return SampleOutcome(
+        sample="s0",
+        group="clip0",
+        question="q0",
+        kind="read",
+        prediction=prediction,
+        answer="7",
+        status="scored",
+        value=1.0,
+        oracle_values={},
+        chance=0.1,
+    )
+
+
+def good(job: CellJob, progress: Progress) -> SimpleNamespace:
+    progress("measuring")
+    return SimpleNamespace(measures=measures(job.key.frames), samples=(sample(),))
+
+
+def logged(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """Note every call in a file beside the cache, then go on like ``good``."""
+    with (job.cache_dir / "calls").open("a") as calls:
+        calls.write(f"{job.key.frames}\n")
+    return good(job, progress)
+
+
+def logged_then_slow(job: CellJob, progress: Progress) -> SimpleNamespace:
+    result = logged(job, progress)
+    if job.key.frames == 4:
+        time.sleep(600)
+    return result
+
+
+def fault_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace:
+    if job.key.frames == 2:
+        raise RuntimeError("planted at two frames")
+    return good(job, progress)
+
+
+def segfault(job: CellJob, progress: Progress) -> SimpleNamespace:
+    progress("about to crash")
+    print("last words", file=sys.stderr, flush=True)
+    faulthandler.disable()
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError("unreachable")
+
+
+def killed(job: CellJob, progress: Progress) -> SimpleNamespace:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def leaves(job: CellJob, progress: Progress) -> SimpleNamespace:
+    os._exit(7)
+
+
+def hangs(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """Hang together with a child process of its own, whose id is left in a file."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (job.cache_dir / "child").write_text(str(child.pid))
+    progress("hanging")
+    time.sleep(600)
+    raise AssertionError("unreachable")
+
+
+def no_memory(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise MemoryError("planted")
+
+
+def no_memory_torch(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def not_finite(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise NonFiniteError("logits hold NaN at layer 2")
+
+
+def raises(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise KeyError("planted")
+
+
+def nan_measures(job: CellJob, progress: Progress) -> SimpleNamespace:
+    result = good(job, progress)
+    memory = result.measures.memory
+    timing = Timing(raw_ms=(float("nan"),))
+    latency = Latency(encode=timing, prefill=timing, per_frame=None, per_token=None)
+    result.measures = result.measures.model_copy(update={"latency": latency, "memory": memory})
+    return result
+
+
+def full_disk_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """Let the record's own write meet a full disk."""
+    if job.key.frames == 2:
+
+        def no_space(path: Path, text: str) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        store._replace = no_space
+    return good(job, progress)
+
+
+def full_cache(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
