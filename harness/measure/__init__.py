@@ -1,13 +1,11 @@
 """Everything that measures one cell: accuracy, peak memory, latency and FLOPs.
 
-Nothing here branches on a method or a task. The entry point is :func:`harness.measure.cell.measure_cell`, which is
-imported from its own module so that this package stays light.
+Nothing here branches on a method or a task. The entry point is ``measure_cell`` in
+:mod:`harness.measure.cell`.
 """
 
 from __future__ import annotations
 
-from harness.errors import HarnessError
+from harness.vlm import NonFiniteError
 
-
-class NonFiniteError(HarnessError):
-    """A model produced NaN or infinite logits; the cell is recorded as ``non_finite``."""
+__all__ = ["NonFiniteError"]

@@ -1,0 +1,112 @@
+"""One cell: load the model and the view, then measure accuracy, memory, latency and FLOPs in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness import registry
+from harness.attention import recording
+from harness.errors import UsageError
+from harness.measure.accuracy import answer_all, by_kind, summarise
+from harness.measure.cache import EntryCache
+from harness.measure.flops import count_flops
+from harness.measure.latency import measure_latency
+from harness.measure.memory import measure_memory
+from harness.measure.views import load_view
+from harness.measure.workload import Workload, pick_sample
+from harness.models import build_model, load_model
+from harness.records import CellKey, Measures, SampleOutcome
+from harness.settings import build_config
+from harness.task import Task, View
+from harness.vlm import FusedModel, TrainedRange
+
+if TYPE_CHECKING:
+    from harness.plan import CellJob
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What came of a cell: its measures, and one outcome per question."""
+
+    measures: Measures
+    samples: tuple[SampleOutcome, ...]
+
+
+@torch.inference_mode()
+def measure_cell(job: CellJob, progress: Progress) -> CellResult:
+    """Measure one cell in this process.
+
+    Raises NonFiniteError for NaN or infinite logits, UsageError for a task without usable samples, MediaError
+    when no medium could be read, and whatever the model raises.
+    """
+    torch.set_num_threads(job.threads)
+    registry.discover(job.plugins)
+    key = job.key
+    progress("loading")
+    task = load_task(key)
+    model = _load_model(job)
+    cache = EntryCache(job.cache_dir / "views", progress)
+    asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
+    view = load_view(key.task, task, asked, model, key.device, cache)
+    measured = pick_sample(key.task, view.samples)
+    workload = Workload(
+        model=model,
+        stream=measured.stream,
+        features=view.of(measured, key.device),
+        question=measured.questions[0].prompt,
+    )
+    with recording() as routes:
+        outcomes = answer_all(model, task, view, device=key.device, batch=key.batch, progress=progress)
+        progress("memory")
+        memory = measure_memory(workload)
+    progress("latency")
+    latency = measure_latency(workload)
+    measures = Measures(
+        parameters=model.parameter_count(),
+        accuracy=summarise(outcomes),
+        by_kind=by_kind(outcomes),
+        extrapolated=extrapolates(key, model.trained_on),
+        memory=memory,
+        latency=latency,
+        prefill_flops=count_flops(lambda: workload.prefill(model.session())),
+        frames_digest=view.frames_digest,
+        attention_routes=tuple(sorted(routes)),
+    )
+    return CellResult(measures=measures, samples=tuple(outcomes))
+
+
+def load_task(key: CellKey) -> Task:
+    """The task that a key names; raises UsageError when it has another version by now."""
+    cls = registry.tasks.get(key.task)
+    if cls.version != key.task_version:
+        raise UsageError(
+            f"the cell asks for version {key.task_version} of task {key.task!r}, "
+            f"but version {cls.version} is installed; plan the run again"
+        )
+    return cls(build_config(cls.Config, key.task_config, f"task {key.task!r}"))
+
+
+def extrapolates(key: CellKey, trained_on: TrainedRange | None) -> bool | None:
+    """Whether frames or size lie outside what the weights were trained on; None without trained weights."""
+    if trained_on is None:
+        return None
+    inside = (
+        key.frames <= trained_on.max_frames
+        and min(trained_on.heights) <= key.height <= max(trained_on.heights)
+        and min(trained_on.widths) <= key.width <= max(trained_on.widths)
+    )
+    return not inside
+
+
+def _load_model(job: CellJob) -> FusedModel:
+    key = job.key
+    dtype: torch.dtype = getattr(torch, key.dtype)
+    if job.weights_path is not None:
+        return load_model(job.weights_path, device=key.device, dtype=dtype)
+    return build_model(key.method, key.method_config, key.backbone, key.seed, device=key.device, dtype=dtype)

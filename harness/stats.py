@@ -1,0 +1,133 @@
+"""Intervals for accuracies: Wilson's for independent answers, a bootstrap over groups for clustered ones."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri, stdtrit
+
+from harness.errors import UsageError
+
+Floats = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean and its two-sided confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def wilson(mean: float, count: float, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval (1927) for a mean of ``count`` values in 0..1.
+
+    Exact in form for right-or-wrong values. Fractional scores vary less than such values with the same mean,
+    so for them it is wide rather than narrow.
+    """
+    if count <= 0:
+        raise UsageError(f"an interval over {count} values does not exist; at least one is needed")
+    z2 = float(ndtri((1 + confidence) / 2)) ** 2
+    centre = (mean + z2 / (2 * count)) / (1 + z2 / count)
+    half = float(np.sqrt(z2 * (mean * (1 - mean) / count + z2 / (4 * count**2)))) / (1 + z2 / count)
+    # At 0 and 1 the bound is the mean itself; rounding must not put it on the wrong side.
+    return Interval(
+        mean=mean, low=max(0.0, min(centre - half, mean)), high=min(1.0, max(centre + half, mean))
+    )
+
+
+def cluster_bootstrap(
+    values: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Percentile bootstrap of a mean that draws whole groups, with Hesterberg's widening for few groups.
+
+    Hesterberg (2015, arXiv 1411.5279, section 4) takes percentiles at ``Phi(sqrt(g / (g - 1)) * t)`` with g -
+    1 degrees of freedom, since the bootstrap's spread is too small by that much. Where resampling cannot show
+    any spread (one group, or all values equal) the interval is Wilson's with the number of groups as the
+    number of values.
+    """
+    sums, counts = _by_group(values, groups)
+    mean, number = float(sums.sum() / counts.sum()), len(sums)
+    if number == 1 or np.ptp(np.asarray(values)) == 0:
+        return wilson(mean, number, confidence)
+    drawn = np.random.default_rng(seed).integers(number, size=(resamples, number))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, _widened_tails(number, confidence))
+    return Interval(mean=mean, low=float(min(low, mean)), high=float(max(high, mean)))
+
+
+def mean_interval(values: Sequence[float], groups: Sequence[Hashable], *, seed: int = 0) -> Interval:
+    """Wilson's interval where every value has a group of its own, else the bootstrap over groups."""
+    if len(set(groups)) == len(values):
+        return wilson(float(np.mean(values)), len(values))
+    return cluster_bootstrap(values, groups, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """The mean of ``first - second`` over the same questions, its interval, and a two-sided p-value."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def paired_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+) -> PairedDifference:
+    """Compare two lists of scores, question by question.
+
+    The interval is the bootstrap over groups. The p-value is that of the permutation test which exchanges the
+    two sides for whole groups at random; it counts the observed assignment too, so it is never 0 (Phipson and
+    Smyth 2010).
+    """
+    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    sums, counts = _by_group(differences.tolist(), groups)
+    mean, number = float(sums.sum() / counts.sum()), len(sums)
+    rng = np.random.default_rng(seed)
+    signs = rng.choice((-1.0, 1.0), size=(resamples, number))
+    observed = abs(sums.sum())
+    as_extreme = int((np.abs(signs @ sums) >= observed - 1e-9).sum())
+    p_value = (as_extreme + 1) / (resamples + 1)
+    if number == 1:
+        return PairedDifference(mean=mean, low=-1.0, high=1.0, p_value=p_value)
+    drawn = rng.integers(number, size=(RESAMPLES, number))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, _widened_tails(number, CONFIDENCE))
+    return PairedDifference(mean=mean, low=float(low), high=float(high), p_value=p_value)
+
+
+def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[Floats, Floats]:
+    """Sum and count of the values in each group, groups in the order of first appearance."""
+    if not values or len(values) != len(groups):
+        raise UsageError(
+            f"{len(values)} values with {len(groups)} groups; give at least one value and as many groups"
+        )
+    order = {group: index for index, group in enumerate(dict.fromkeys(groups))}
+    member = np.array([order[group] for group in groups])
+    sums = np.bincount(member, weights=np.asarray(values, dtype=np.float64))
+    return sums.astype(np.float64), np.bincount(member).astype(np.float64)
+
+
+def _widened_tails(number: int, confidence: float) -> tuple[float, float]:
+    quantile = float(stdtrit(number - 1, (1 - confidence) / 2))
+    tail = float(ndtr(np.sqrt(number / (number - 1)) * quantile))
+    return tail, 1 - tail
