@@ -2,15 +2,16 @@
 
 Paper: CASA, arXiv 2512.19535, equation 4 (v1's layer; v2 calls it CA^{t+v}):
 ``CA^{t+v}(x_t) = MHA(x_t | y_1..y_N, x_{K+1}..x_t)``, which is token insertion inside the local window, and
-``h = x + SA_text(norm x) + CA^{t+v}(norm x)``, then the FFN. Backbone's RoPE; a frame's tokens stand at the position
-of the next text token, so text positions do not depend on image length. Starts from the self-attention's weights.
+``h = x + SA_text(norm x) + CA^{t+v}(norm x)``, then the FFN. Backbone's RoPE; a frame's tokens stand at the
+position of the next text token, so text positions do not depend on image length. Starts from the self-attention's
+weights.
 
-History (D5): ``gists`` learned tokens follow every frame in the text. In the CASA layer a gist sees its images only;
-in self-attention it is ordinary causal text, through which later text reaches old frames. Text before the first
-image sees its own window's text and nothing of images.
+History (D5): ``gists`` learned tokens follow every frame in the text. In the CASA layer a gist sees its
+images only; in self-attention it is ordinary causal text, through which later text reaches old frames. Text
+before the first image sees its own window's text and nothing of images.
 
-Shapes: R text and gist rows, M image tokens, G gists, d model width. A session keeps text and gists (O(frames x G))
-and one window; with G = 0 streaming memory does not grow with frames at fixed text.
+Shapes: R text and gist rows, M image tokens, G gists, d model width. A session keeps text and gists
+(O(frames x G)) and one window; with G = 0 streaming memory does not grow with frames at fixed text.
 """
 
 from __future__ import annotations

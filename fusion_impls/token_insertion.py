@@ -3,8 +3,8 @@
 Paper: Visual Instruction Tuning (LLaVA), arXiv 2304.08485; CASA, arXiv 2512.19535, equation 1:
 ``SA(x_t) = MHA(x_t | x_1..x_K, y_1..y_N, x_{K+1}..x_t)``.
 
-Shapes: R rows = all text and image tokens, d model width. Every row goes through every attention and FFN, and all
-their keys and values stay in the cache: prefill and streaming memory are linear in frames and in pixels.
+Shapes: R rows = all text and image tokens, d model width. Every row goes through every attention and FFN, and
+all their keys and values stay in the cache: prefill and streaming memory are linear in frames and in pixels.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Vanilla cross-attention: text attends to the last image in layers of its own.
 
 Paper: CASA, arXiv 2512.19535v2, equation 2 with windows: ``CA(x_t) = 1[t > K] MHA(x_t | y_1..y_N)`` and
-``h = x + SA_text(norm x) + CA(norm x)``, then the FFN. No position, no gate; the cross-attention starts from the
-self-attention's weights. A row sees the images of its window; text before the first image gets exactly 0.
+``h = x + SA_text(norm x) + CA(norm x)``, then the FFN. No position, no gate; the cross-attention starts from
+the self-attention's weights. A row sees the images of its window; text before the first image gets exactly 0.
 
-Shapes: R text rows, M image tokens, d model width. Image tokens never enter the token stream; a session keeps the
-text's keys and values and one window of images, so streaming memory does not grow with frames at fixed text.
+Shapes: R text rows, M image tokens, d model width. Image tokens never enter the token stream; a session
+keeps the text's keys and values and one window of images, so streaming memory does not grow with frames at
+fixed text.
 """
 
 from __future__ import annotations

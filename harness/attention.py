@@ -1,8 +1,8 @@
 """Block attention: the one entry through which every method attends.
 
-A pattern is a list of *blocks*: some query rows against some key rows, causal or not. A window of CASA, a whole
-sequence, a question that branches off a shared prefix: each is one block, so nothing ever needs a dense mask over
-all rows and no padding is computed. Blocks of equal lengths run together.
+A pattern is a list of *blocks*: some query rows against some key rows, causal or not. A window of CASA, a
+whole sequence, a question that branches off a shared prefix: each is one block, so nothing ever needs a
+dense mask over all rows and no padding is computed. Blocks of equal lengths run together.
 
 Shapes: T query rows, S key rows, H heads, K key/value heads, D head width.
 """
@@ -52,7 +52,8 @@ def recording() -> Iterator[set[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Query rows that attend to key rows. ``causal`` is aligned bottom-right: the last query sees every key."""
+    """Query rows that attend to key rows. ``causal`` is aligned bottom-right: the last query sees every
+    key."""
 
     queries: Index
     keys: Index
@@ -123,7 +124,8 @@ class Pattern:
 
 
 def attend(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, pattern: Pattern, scale: float) -> Tensor:
-    """Attention of q [T, H, D] over k, v [S, K, D] under a pattern; returns [T, H, D], 0 for rows in no block."""
+    """Attention of q [T, H, D] over k, v [S, K, D] under a pattern; returns [T, H, D], 0 for rows in no
+    block."""
     route = _route.get()
     seen = _recorder.get()
     if seen is not None:
@@ -140,7 +142,8 @@ def attend(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, pattern: Pattern, scale:
 
 
 def attend_reference(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, mask_ts: Tensor, scale: float) -> Tensor:
-    """The equation itself: softmax(q k^T scale + mask) v over a dense mask; a row that sees nothing gets 0."""
+    """The equation itself: softmax(q k^T scale + mask) v over a dense mask; a row that sees nothing gets
+    0."""
     repeat = q_thd.shape[1] // k_skd.shape[1]
     k_shd = k_skd.repeat_interleave(repeat, dim=1)
     v_shd = v_skd.repeat_interleave(repeat, dim=1)

@@ -1,4 +1,5 @@
-"""The connector: encoder features and a frame's time → tokens of the model's width. The same for every method."""
+"""The connector: encoder features and a frame's time → tokens of the model's width. The same for every
+method."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ _FAST_PERIOD_S, _FAST, _SLOW = 32.0, 16, 8
 class Connector(nn.Module):
     """``Linear(features) + Linear(time)``: [N, D] and a time in seconds → [N, d].
 
-    The time is rounded down to whole ticks, as Qwen2.5-VL's absolute time ids are (arXiv 2502.13923, section 2.1.2),
-    so that frames of one tick carry the same time.
+    The time is rounded down to whole ticks, as Qwen2.5-VL's absolute time ids are (arXiv 2502.13923,
+    section 2.1.2), so that frames of one tick carry the same time.
     """
 
     def __init__(self, features: int, width: int, tick_s: float = 1.0) -> None:
@@ -32,7 +33,8 @@ class Connector(nn.Module):
 
 
 def time_features(times_s: list[float]) -> Tensor:
-    """Sines and cosines [F, 48]: harmonics of 32 s, which tell whole seconds apart, and slow ones up to hours."""
+    """Sines and cosines [F, 48]: harmonics of 32 s, which tell whole seconds apart, and slow ones up to
+    hours."""
     fast = torch.arange(1, _FAST + 1) / _FAST_PERIOD_S
     slow = 1.0 / (2 * _FAST_PERIOD_S * 2.0 ** torch.arange(_SLOW))
     turns = torch.tensor(times_s, dtype=torch.float64)[:, None] * torch.cat((fast, slow)).double()

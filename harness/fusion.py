@@ -1,10 +1,11 @@
 """The contract of a fusion method, and the streaming state it keeps.
 
-A method composes the backbone's own sub-modules. It says what enters the token stream (:meth:`FusionMethod.lay_out`),
-what decoder block i does with it (:meth:`FusionMethod.layer`) and what is kept between frames
-(:class:`FusionState`). The harness owns tokenising, vision encoding, the connector, sampling and measuring.
+A method composes the backbone's own sub-modules. It says what enters the token stream
+(:meth:`FusionMethod.lay_out`), what decoder block i does with it (:meth:`FusionMethod.layer`) and what is kept
+between frames (:class:`FusionState`). The harness owns tokenising, vision encoding, the connector, sampling and measuring.
 
-Shapes: R rows, M image tokens aside, d model width, H heads, K key/value heads, D head width, S cached and new keys.
+Shapes: R rows, M image tokens aside, d model width, H heads, K key/value heads, D head width, S cached and
+new keys.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Order = Literal[0, 1, 2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusionConfig:
-    """Base of a method's settings; every field is settable from the command line and part of a cell's identity."""
+    """Base of a method's settings; every field is settable from the command line and part of a cell's
+    identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +105,8 @@ class KeyValues:
 class FusionState:
     """What a session keeps between frames: named buffers whose bytes can be counted.
 
-    ``text`` is the self-attention cache of everything in the token stream. ``extra`` holds a method's own buffers,
-    for instance the current window's image keys and values.
+    ``text`` is the self-attention cache of everything in the token stream. ``extra`` holds a method's own
+    buffers, for instance the current window's image keys and values.
     """
 
     text: KeyValues
@@ -136,7 +138,8 @@ class FusionState:
 
 @dataclass
 class Step:
-    """One forward pass over a chunk: its layout, the state it continues (None in training) and derived values."""
+    """One forward pass over a chunk: its layout, the state it continues (None in training) and derived
+    values."""
 
     layout: Layout
     decoder: Decoder
@@ -209,7 +212,8 @@ class FusionMethod(nn.Module, ABC):
         return None
 
     def embed(self, step: Step) -> Tensor:
-        """The rows' embeddings [R, d]: text from the backbone, images from the connector, gists from the method."""
+        """The rows' embeddings [R, d]: text from the backbone, images from the connector, gists from the
+        method."""
         rows, decoder = step.layout.rows, step.decoder
         tables = {
             Kind.TEXT: decoder.embed.weight,
@@ -257,7 +261,8 @@ class FusionMethod(nn.Module, ABC):
 
 
 def self_attention(layer: int, attention: Projections, x_rd: Tensor, step: Step) -> Tensor:
-    """The block's causal self-attention over the token stream, cached when there is a state: [R, d] → [R, d]."""
+    """The block's causal self-attention over the token stream, cached when there is a state: [R, d] → [R,
+    d]."""
     q = attention.queries(x_rd, step.rope)
     k, v = attention.keys(x_rd, step.rope), attention.values(x_rd)
     if step.state is not None:
@@ -278,7 +283,8 @@ def image_keys(step: Step) -> WindowKeys:
 
 
 def text_keys(step: Step) -> WindowKeys:
-    """Attributes of the text keys that rows may see: the current window's cached ones, then the chunk's rows."""
+    """Attributes of the text keys that rows may see: the current window's cached ones, then the chunk's
+    rows."""
     rows = step.layout.rows
     if step.state is None:
         return WindowKeys(rows.sample, rows.window, rows.frame, rows.branch)

@@ -1,15 +1,17 @@
 """From streams to rows: what enters the language model's token stream, at which position, in which window.
 
-A batch is a list of samples packed without padding. A sample is a *prefix* (text and frames) and *branches*: questions
-that each continue the prefix on their own. Row attributes are numpy arrays: they are made once per forward pass
-and every layer's attention pattern follows from them.
+A batch is a list of samples packed without padding. A sample is a *prefix* (text and frames) and *branches*:
+questions that each continue the prefix on their own. Row attributes are numpy arrays: they are made once per
+forward pass and every layer's attention pattern follows from them.
 
-Window rule (CASA, arXiv 2512.19535): a frame opens a new window unless it directly follows a frame with the same time
-stamp. Text before the first frame is in window -1. Gist rows follow their frame and count as text of its window.
+Window rule (CASA, arXiv 2512.19535): a frame opens a new window unless it directly follows a frame with the
+same time stamp. Text before the first frame is in window -1. Gist rows follow their frame and count as text
+of its window.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -193,7 +195,9 @@ def _lay_frame(
     joins = cursor.after_frame and cursor.last_time_s == span.time_s
     window = cursor.window if joins else cursor.window + 1
     frame, n = cursor.frame + 1, len(span.tokens)
-    position = cursor.position + (np.arange(n) if positions == "one_per_token" else np.zeros(n, dtype=np.int64))
+    position = cursor.position + (
+        np.arange(n) if positions == "one_per_token" else np.zeros(n, dtype=np.int64)
+    )
     first = images.count
     images.add(n, position=position, sample=sample, window=window, frame=frame)
     place = {"sample": sample, "branch": 0, "window": window, "frame": frame}
@@ -204,20 +208,28 @@ def _lay_frame(
     following = cursor.position + advance
     if gists:
         rows.add(
-            gists, kind=int(Kind.GIST), source=np.arange(gists), position=following + np.arange(gists), **place
+            gists,
+            kind=int(Kind.GIST),
+            source=np.arange(gists),
+            position=following + np.arange(gists),
+            **place,
         )
     return Cursor(following + gists, window, frame, span.time_s, after_frame=True)
 
 
 def without_unseen_images(layout: Layout) -> Layout:
-    """Leave out images that no row's window shows and no later row can see: those of past windows without text.
+    """Leave out images that no row's window shows and no later row can see: those of past windows without
+    text.
 
-    A video's frames without text between them are such windows for every method that looks at the last image only.
+    A video's frames without text between them are such windows for every method that looks at the last image
+    only.
     """
     rows, images = layout.rows, layout.images
     last = np.array([cursor.window for cursor in layout.cursors], dtype=np.int64)
     shown = set(zip(rows.sample.tolist(), rows.window.tolist(), strict=True)) | set(enumerate(last.tolist()))
-    keep = np.array([place in shown for place in zip(images.sample.tolist(), images.window.tolist(), strict=True)])
+    keep = np.array(
+        [place in shown for place in zip(images.sample.tolist(), images.window.tolist(), strict=True)]
+    )
     if keep.all():
         return layout
     index = np.flatnonzero(keep)
@@ -264,7 +276,7 @@ def _runs(*columns: Index) -> list[tuple[int, int]]:
     for column in columns:
         change |= column[1:] != column[:-1]
     cuts = [0, *(np.flatnonzero(change) + 1).tolist(), n]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(itertools.pairwise(cuts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +292,8 @@ class WindowKeys:
 def window_blocks(rows: Rows, images: WindowKeys, text: WindowKeys | None) -> list[Block]:
     """Attention inside windows: the window's images so far and, given ``text``, the window's own text so far.
 
-    Keys are numbered images first, then text. Gist rows see their images only. Without ``text`` this is equation 2
-    of the CASA paper with windows, with it equation 4 (CA^{t+v}).
+    Keys are numbered images first, then text. Gist rows see their images only. Without ``text`` this is
+    equation 2 of the CASA paper with windows, with it equation 4 (CA^{t+v}).
     """
     blocks = []
     image_index = _by_window(images)

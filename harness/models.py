@@ -1,4 +1,5 @@
-"""Building, saving, finding and loading fused models. A model is one folder: ``config.json`` and ``model.safetensors``.
+"""Building, saving, finding and loading fused models. A model is one folder: ``config.json`` and
+``model.safetensors``.
 
 The shipped models lie in ``SHIPPED/<method>/seed<k>``; the frozen vision encoder that all share lies in
 ``SHIPPED/encoder``. Weights are stored in half precision and never pickled.
@@ -126,6 +127,11 @@ def new_config(method: str, settings: Mapping[str, object], backbone: str, seed:
     )
 
 
+def untrained(config: ModelConfig) -> FusedModel:
+    """The model of a config with its initial weights, a function of the config's seed."""
+    return _assemble(config, load_encoder())
+
+
 def build_model(
     method: str,
     config: Mapping[str, object],
@@ -136,7 +142,7 @@ def build_model(
     dtype: torch.dtype = torch.float32,
 ) -> FusedModel:
     """A model with random weights (the vision encoder is the shipped one), in evaluation mode."""
-    model = _assemble(new_config(method, config, backbone, seed), load_encoder())
+    model = untrained(new_config(method, config, backbone, seed))
     return model.to(device=device, dtype=dtype).eval()
 
 
@@ -170,7 +176,9 @@ def read_config(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate_json((path / CONFIG).read_text())
     except FileNotFoundError:
-        raise UsageError(f"{path} is not a model folder: it has no {CONFIG}; give the folder of a model") from None
+        raise UsageError(
+            f"{path} is not a model folder: it has no {CONFIG}; give the folder of a model"
+        ) from None
     except (OSError, ValidationError, ValueError) as error:
         raise UsageError(
             f"{path / CONFIG} cannot be read: {str(error).splitlines()[0]}; copy or train the model again"
@@ -190,7 +198,8 @@ def weights_digest(path: Path) -> str:
 def find_weights(
     method: str, config: Mapping[str, object], backbone: str, seed: int, search: Sequence[Path] = ()
 ) -> Path | None:
-    """The folder of the trained model for a method, its settings, backbone and seed: in ``search``, then shipped."""
+    """The folder of the trained model for a method, its settings, backbone and seed: in ``search``, then
+    shipped."""
     wanted = full_config(method, config)
     for folder in (*_model_folders(search), *_model_folders([SHIPPED])):
         found = read_config(folder)
@@ -235,8 +244,9 @@ def _load_weights(module: nn.Module, path: Path) -> None:
     ]
     if problems:
         raise UsageError(
-            f"weights {path} do not fit the model: {len(problems)} tensor(s) missing, unknown or of another shape, "
-            f"first {problems[0]!r}; they were made with another version of the method; train the model again"
+            f"weights {path} do not fit the model: {len(problems)} tensor(s) missing, unknown or of "
+            f"another shape, first {problems[0]!r}; they were made with "
+            "another version of the method; train the model again"
         )
     with torch.no_grad():
         state = module.state_dict()

@@ -1,8 +1,8 @@
 """The schema of results: what a cell is, and what came of it.
 
-A record is one JSON document per cell. Bytes are integers; times keep their raw samples; units are in the names.
-No data is ``None``, never 0. Unknown fields are refused; a schema change raises ``SCHEMA_VERSION`` and old versions
-still load through ``harness.store``.
+A record is one JSON document per cell. Bytes are integers; times keep their raw samples; units are in the
+names. No data is ``None``, never 0. Unknown fields are refused; a schema change raises ``SCHEMA_VERSION``
+and old versions still load through ``harness.store``.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Timing(_Model):
 
 
 class Accuracy(_Model):
-    """A mean score with its 95 % interval over what was scored; unparsed answers count as wrong, errors do not count.
+    """A mean score with its 95 % interval over what was scored; unparsed answers count as wrong, errors do
+    not count.
 
     The interval is Wilson's where every question has its own clip, else a bootstrap clustered by clip.
     """
@@ -125,7 +126,8 @@ class Latency(_Model):
     encode: Timing
     """Vision encoding of all frames."""
     prefill: Timing
-    """Fusion prefill of all frames and a question up to the first token's logits (time to first token less encode)."""
+    """Fusion prefill of all frames and a question up to the first token's logits (time to first token less
+    encode)."""
     per_frame: Timing | None
     """Appending one more encoded frame to a session that holds all the others."""
     per_token: Timing | None

@@ -1,7 +1,8 @@
 """Registries of methods, tasks and backbones, and the discovery of plugins.
 
-A plugin is a Python file given by ``--plugin`` or a module named by an entry point of the group ``harness.plugins``.
-A plugin that fails to import is kept as a :class:`BrokenPlugin` with its traceback; the rest goes on.
+A plugin is a Python file given by ``--plugin`` or a module named by an entry point of the group
+``harness.plugins``. A plugin that fails to import is kept as a :class:`BrokenPlugin` with its traceback; the
+rest goes on.
 """
 
 from __future__ import annotations
@@ -49,10 +50,13 @@ class Registry(Generic[T]):
 
     def add(self, name: str, item: T, origin: str) -> None:
         if not name.isidentifier() and not name.replace("-", "_").replace(".", "_").isidentifier():
-            raise UsageError(f"{self.noun} name {name!r} is not usable: letters, digits, '_', '-' and '.' only")
+            raise UsageError(
+                f"{self.noun} name {name!r} is not usable: letters, digits, '_', '-' and '.' only"
+            )
         if name in self._items:
             raise UsageError(
-                f"{self.noun} {name!r} is registered twice: by {self._origins[name]} and by {origin}; rename one"
+                f"{self.noun} {name!r} is registered twice: "
+                f"by {self._origins[name]} and by {origin}; rename one"
             )
         self._items[name] = item
         self._origins[name] = origin
@@ -145,7 +149,9 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> list[BrokenPlugin]:
                 if not info.name.startswith("_"):
                     importlib.import_module(f"{package}.{info.name}")
         for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-            broken = _guarded(f"entry point {entry.name} = {entry.value}", entry.value.split(":")[0], entry.load)
+            broken = _guarded(
+                f"entry point {entry.name} = {entry.value}", entry.value.split(":")[0], entry.load
+            )
             if broken is not None:
                 _broken_entry_points.append(broken)
     broken_files = [_load_file(Path(file)) for file in plugin_files]

@@ -1,6 +1,8 @@
-"""A session: a model's streaming state. Frames and text are appended as they arrive; decoding continues from there.
+"""A session: a model's streaming state. Frames and text are appended as they arrive; decoding continues from
+there.
 
-Each image's keys and values are computed once, when it arrives. Appending in any chunking gives the same logits.
+Each image's keys and values are computed once, when it arrives. Appending in any chunking gives the same
+logits.
 """
 
 from __future__ import annotations

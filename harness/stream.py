@@ -2,12 +2,14 @@
 
 Several images, a video and a live feed are all streams. A frame opens a new *window* unless it directly
 follows a frame with the same time stamp: images that arrive together are seen together (CASA,
-arXiv 2512.19535, "consecutive images share one window"), while a video's frames, each at its own time, do not.
+arXiv 2512.19535, "consecutive images share one window"), while a video's frames, each at its own time, do
+not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,7 +63,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         times = [frame.time_s for frame in self.frames]
-        for before, after in zip(times, times[1:], strict=False):
+        for before, after in itertools.pairwise(times):
             if not after >= before:
                 raise UsageError(
                     f"a frame at {after} s follows one at {before} s; frames come in the order of time"

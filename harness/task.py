@@ -43,9 +43,10 @@ class Kind:
 class Question:
     """One question about a sample's stream.
 
-    ``prompt`` is the text that follows the stream. ``oracles`` maps an oracle's name ("blind": sees the question
-    only; "last_frame": sees the truth of the last frame and the question) to the answer which it would give; it is
-    scored like a model's. ``chance`` is the expected score of a uniform guess among the kind's answers.
+    ``prompt`` is the text that follows the stream. ``oracles`` maps an oracle's name ("blind": sees the
+    question only; "last_frame": sees the truth of the last frame and the question) to the answer which it
+    would give; it is scored like a model's. ``chance`` is the expected score of a uniform guess among the
+    kind's answers.
     """
 
     id: str
@@ -82,7 +83,8 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskConfig:
-    """Base of a task's settings; every field can be set from the command line and is part of a cell's identity."""
+    """Base of a task's settings; every field can be set from the command line and is part of a cell's
+    identity."""
 
 
 class Task(ABC):
@@ -118,7 +120,8 @@ class Task(ABC):
 
 
 def exact_match(prediction: str, question: Question) -> Score:
-    """1 where the answer equals the truth without regard to case and outer blanks; unparsed outside the choices."""
+    """1 where the answer equals the truth without regard to case and outer blanks; unparsed outside the
+    choices."""
     given = prediction.strip().lower()
     if question.choices and given not in {choice.lower() for choice in question.choices}:
         return Score(status="unparsed")

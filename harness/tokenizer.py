@@ -1,4 +1,5 @@
-"""The small reference models' tokenizer: one token per word, lower case, over the shipped tasks' vocabulary."""
+"""The small reference models' tokenizer: one token per word, lower case, over the shipped tasks'
+vocabulary."""
 
 from __future__ import annotations
 

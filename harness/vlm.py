@@ -56,7 +56,7 @@ class FusedModel(nn.Module):
         self.decoder, self.encoder, self.fusion = decoder, encoder.requires_grad_(False), fusion
         self.connector = Connector(encoder.width, decoder.width)
         self.tokenizer, self.trained_on = tokenizer, trained_on
-        self.bos, self.eos = (int(tokenizer.token_to_id(token)) for token in (BOS, EOS))
+        self.bos, self.eos = (cast("int", tokenizer.token_to_id(token)) for token in (BOS, EOS))
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +109,9 @@ class FusedModel(nn.Module):
         """Features [F, N, D] and F times → tokens [F, N, d]."""
         return cast("Tensor", self.connector(features_fnd.to(self.device), times_s))
 
-    def logits(self, samples: Sequence[PackedSample], rows: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+    def logits(
+        self, samples: Sequence[PackedSample], rows: Sequence[int] | None = None
+    ) -> tuple[Tensor, Rows]:
         """One pass over packed samples: logits [len(rows) or R, V] and the rows' attributes."""
         h_rd, layout = self.fusion.run(samples, self.decoder)
         if rows is not None:
@@ -126,8 +128,8 @@ class FusedModel(nn.Module):
     ) -> list[list[str]]:
         """Greedy answers, per sample and question; each question sees its stream and itself only.
 
-        ``features`` holds [F, N, D] per sample. One-token answers run packed over samples; longer ones decode in
-        a session per sample whose prefix is shared by its questions. Raises NonFiniteError.
+        ``features`` holds [F, N, D] per sample. One-token answers run packed over samples; longer ones
+        decode in a session per sample whose prefix is shared by its questions. Raises NonFiniteError.
         """
         if max_new_tokens > 1:
             return [
@@ -167,7 +169,9 @@ class FusedModel(nn.Module):
 def finite(logits: Tensor) -> Tensor:
     """The logits, or NonFiniteError."""
     if not bool(torch.isfinite(logits).all()):
-        raise NonFiniteError("the model's logits contain NaN or infinite values; its weights or inputs are broken")
+        raise NonFiniteError(
+            "the model's logits contain NaN or infinite values; its weights or inputs are broken"
+        )
     return logits
 
 
@@ -175,9 +179,7 @@ def _last_rows(rows: Rows) -> list[int]:
     """The last row of every branch, in order."""
     place = list(zip(rows.sample.tolist(), rows.branch.tolist(), strict=True))
     return [
-        i
-        for i, here in enumerate(place)
-        if here[1] > 0 and (i + 1 == len(place) or place[i + 1] != here)
+        i for i, here in enumerate(place) if here[1] > 0 and (i + 1 == len(place) or place[i + 1] != here)
     ]
 
 

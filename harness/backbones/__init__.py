@@ -1,4 +1,5 @@
-"""Backbones: decoder language models from ``transformers``, seen as the sub-modules that fusion methods compose."""
+"""Backbones: decoder language models from ``transformers``, seen as the sub-modules that fusion methods
+compose."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 class BackboneSpec:
     """A decoder by config.
 
-    ``config(intermediate_size)`` builds the ``transformers`` config for a given FFN width. Where ``parameter_budget``
-    is set, the FFN width is chosen per method so that every fused model has that many trainable parameters.
+    ``config(intermediate_size)`` builds the ``transformers`` config for a given FFN width. Where
+    ``parameter_budget`` is set, the FFN width is chosen per method so that every fused model has that many
+    trainable parameters.
     """
 
     name: str

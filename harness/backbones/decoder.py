@@ -27,15 +27,20 @@ _NEEDED = {
 class Projections(nn.Module):
     """The projections of one attention: q, k, v, o and the q/k norms where the backbone has them."""
 
+    q_proj: nn.Module
+    k_proj: nn.Module
+    v_proj: nn.Module
+    o_proj: nn.Module
+
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
         for name in _NEEDED["block.self_attn"]:
             setattr(self, name, getattr(attention, name))
-        self.q_norm = getattr(attention, "q_norm", None) or nn.Identity()
-        self.k_norm = getattr(attention, "k_norm", None) or nn.Identity()
+        self.q_norm: nn.Module = getattr(attention, "q_norm", None) or nn.Identity()
+        self.k_norm: nn.Module = getattr(attention, "k_norm", None) or nn.Identity()
         self.head_dim = int(cast("int", attention.head_dim))
         self.scale = float(cast("float", getattr(attention, "scaling", self.head_dim**-0.5)))
-        self.rotate = _rotary_function(attention)
+        self.rotate: Callable[..., tuple[Tensor, Tensor]] = _rotary_function(attention)
 
     def copy(self) -> Projections:
         """Own parameters with the same values."""
@@ -57,8 +62,9 @@ class Projections(nn.Module):
         """[T, H, D] → [T, d]."""
         return cast("Tensor", self.o_proj(o_thd.flatten(1)))
 
-    def _heads(self, projection: Any, x_td: Tensor) -> Tensor:
-        return cast("Tensor", projection(x_td)).unflatten(-1, (-1, self.head_dim))
+    def _heads(self, projection: nn.Module, x_td: Tensor) -> Tensor:
+        x = cast("Tensor", projection(x_td))
+        return x.view(len(x), -1, self.head_dim)
 
     def _rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
         if rope is None:
@@ -71,18 +77,18 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.norm = layer.input_layernorm
+        self.norm = cast("nn.Module", layer.input_layernorm)
         self.attention = Projections(cast("nn.Module", layer.self_attn))
-        self.ffn_norm = layer.post_attention_layernorm
-        self.mlp = layer.mlp
+        self.ffn_norm = cast("nn.Module", layer.post_attention_layernorm)
+        self.mlp = cast("nn.Module", layer.mlp)
 
     def ffn(self, h_td: Tensor) -> Tensor:
         """The FFN sub-layer with its residual."""
-        return h_td + cast("Tensor", cast("nn.Module", self.mlp)(cast("nn.Module", self.ffn_norm)(h_td)))
+        return h_td + cast("Tensor", self.mlp(self.ffn_norm(h_td)))
 
     def normed(self, h_td: Tensor) -> Tensor:
         """The norm before attention."""
-        return cast("Tensor", cast("nn.Module", self.norm)(h_td))
+        return cast("Tensor", self.norm(h_td))
 
 
 class Decoder(nn.Module):
@@ -90,7 +96,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
-        lm = cast("nn.Module", AutoModelForCausalLM.from_config(config))
+        lm = cast("nn.Module", _causal_lm(config))
         model = cast("nn.Module", lm.model)
         layers = cast("nn.ModuleList", model.layers)
         check_architecture(type(lm).__name__, layers[0])
@@ -117,6 +123,10 @@ class Decoder(nn.Module):
         return cast("Tensor", self.head(self.norm(h_td)))
 
 
+def _causal_lm(config: PretrainedConfig) -> Any:
+    return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # not annotated there
+
+
 def check_architecture(name: str, layer: nn.Module) -> None:
     """Raise a UsageError that names the sub-module a decoder lacks."""
     for place, needed in _NEEDED.items():
@@ -138,4 +148,3 @@ def _rotary_function(attention: nn.Module) -> Callable[..., tuple[Tensor, Tensor
             "use a decoder with rotary positions"
         )
     return cast("Callable[..., tuple[Tensor, Tensor]]", function)
-

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,15 +31,16 @@ class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv.weight)
 
     def forward(self, x_fchw: Tensor) -> Tensor:
-        return x_fchw + torch.relu(self.conv(x_fchw))
+        return x_fchw + cast("Tensor", self.conv(torch.relu(x_fchw)))
 
 
 class PatchEncoder(nn.Module):
     """Strided convolutions to one token per patch, with each token's place in the image beside its content.
 
-    Every token sees about 60 x 60 pixels around it; places are relative (0..1), so any size works.
+    Every token sees about 76 x 76 pixels around it; places are relative (0..1), so any size works.
     """
 
     def __init__(self, config: PatchEncoderConfig) -> None:
@@ -48,9 +50,10 @@ class PatchEncoder(nn.Module):
             nn.Conv2d(3, config.stem, 4, stride=4),
             nn.ReLU(),
             nn.Conv2d(config.stem, config.middle, 3, stride=2, padding=1),
-            nn.ReLU(),
             _Residual(config.middle),
+            nn.ReLU(),
             nn.Conv2d(config.middle, config.content, 3, stride=2, padding=1),
+            _Residual(config.content),
             nn.ReLU(),
             nn.Conv2d(config.content, config.content, 1),
         )
