@@ -3,8 +3,8 @@
 Paper: CASA, arXiv 2512.19535, equation 4 (v1's layer; v2 calls it CA^{t+v}):
 ``CA^{t+v}(x_t) = MHA(x_t | y_1..y_N, x_{K+1}..x_t)``, which is token insertion inside the local window, and
 ``h = x + SA_text(norm x) + CA^{t+v}(norm x)``, then the FFN. Backbone's RoPE; a frame's tokens stand at the
-position of the next text token, so text positions do not depend on image length. Starts from the self-attention's
-weights.
+position of the next text token, so text positions do not depend on image length. Starts from the
+self-attention's weights.
 
 History (D5): ``gists`` learned tokens follow every frame in the text. In the CASA layer a gist sees its
 images only; in self-attention it is ordinary causal text, through which later text reaches old frames. Text

@@ -1,8 +1,9 @@
 """The contract of a fusion method, and the streaming state it keeps.
 
 A method composes the backbone's own sub-modules. It says what enters the token stream
-(:meth:`FusionMethod.lay_out`), what decoder block i does with it (:meth:`FusionMethod.layer`) and what is kept
-between frames (:class:`FusionState`). The harness owns tokenising, vision encoding, the connector, sampling and measuring.
+(:meth:`FusionMethod.lay_out`), what decoder block i does with it (:meth:`FusionMethod.layer`) and what is
+kept between frames (:class:`FusionState`). The harness owns tokenising, vision encoding, the connector,
+sampling and measuring.
 
 Shapes: R rows, M image tokens aside, d model width, H heads, K key/value heads, D head width, S cached and
 new keys.

@@ -64,7 +64,7 @@ class Projections(nn.Module):
 
     def _heads(self, projection: nn.Module, x_td: Tensor) -> Tensor:
         x = cast("Tensor", projection(x_td))
-        return x.view(len(x), -1, self.head_dim)
+        return x.view(len(x), x.shape[1] // self.head_dim, self.head_dim)
 
     def _rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
         if rope is None:

@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 from harness.encoders.patch import PatchEncoder, PatchEncoderConfig, places
 from harness.media.pictures import PICTURES, picture_batch
 from harness.media.scenes import COLOURS, pretraining_batch
-from harness.train.optim import schedule
+from harness.train.optim import Muon, schedule, split_parameters
 
 SIZES = (16, 32, 48, 64, 96)
 CELL_GRID = 3
-LEARNING_RATE = 2e-3
+MUON_LR, ADAM_LR = 1e-2, 2e-3
 
 
 class Readout(nn.Module):
@@ -63,18 +63,25 @@ def pretrain(
     encoder = PatchEncoder(PatchEncoderConfig())
     readout = Readout(encoder.width, encoder.config.position)
     parameters = [*encoder.parameters(), *readout.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01, foreach=True)
+    network = nn.ModuleList((encoder, readout))
+    matrices, rest = split_parameters(network, [])
+    optimisers = (
+        (Muon(matrices, lr=MUON_LR, weight_decay=0.01), MUON_LR),
+        (torch.optim.AdamW(rest, lr=ADAM_LR, weight_decay=0.01, foreach=True), ADAM_LR),
+    )
     log: list[dict[str, float]] = []
     for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * schedule(step, steps, warmup=50, decay=0.6)
+        factor = schedule(step, steps, warmup=50, decay=0.6)
         rng = np.random.default_rng([seed, step])
         size = int(rng.choice(SIZES, p=(0.05, 0.15, 0.3, 0.4, 0.1)))
         loss = _loss(encoder, readout, rng, batch, size)
-        optimiser.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        for optimiser, lr in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = lr * factor
+            optimiser.step()
         if (step + 1) % log_every == 0 or step + 1 == steps:
             log.append({"step": step + 1, "loss": loss.item(), **evaluate(encoder, readout)})
             print(json.dumps({k: round(v, 4) for k, v in log[-1].items()}), flush=True)

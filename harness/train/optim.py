@@ -17,7 +17,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum over 2-D parameters; ``lr`` scales an update of unit spectral norm
+    """Muon with Nesterov momentum over parameters of two dimensions or more; ``lr`` scales an update of unit spectral norm
     times ``sqrt(max(1, rows / columns))``."""
 
     def __init__(
@@ -43,11 +43,11 @@ class Muon(torch.optim.Optimizer):
         velocity = torch.stack(buffers).mul_(momentum).add_(grads)
         for buffer, new in zip(buffers, velocity, strict=True):
             buffer.copy_(new)
-        update = orthogonalised(grads.add(velocity, alpha=momentum))
-        rows, columns = params[0].shape
+        update = orthogonalised(grads.add(velocity, alpha=momentum).flatten(2))
+        rows, columns = update.shape[1:]
         scale = max(1.0, rows / columns) ** 0.5
         for p, u in zip(params, update, strict=True):
-            p.mul_(1.0 - lr * weight_decay).add_(u, alpha=-lr * scale)
+            p.mul_(1.0 - lr * weight_decay).add_(u.view_as(p), alpha=-lr * scale)
 
 
 def orthogonalised(batch_nrc: Tensor, iterations: int = 5) -> Tensor:
@@ -68,7 +68,7 @@ def split_parameters(model: nn.Module, embeddings: Iterable[Tensor]) -> tuple[li
     rest: list[Tensor] = []
     for p in model.parameters():
         if p.requires_grad:
-            (matrices if p.ndim == 2 and id(p) not in outside and min(p.shape) > 1 else rest).append(p)
+            (matrices if p.ndim >= 2 and id(p) not in outside and min(p.shape) > 1 else rest).append(p)
     return matrices, rest
 
 

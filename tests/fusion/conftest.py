@@ -1,0 +1,67 @@
+"""One small random model per registered method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from transformers import Qwen3Config
+
+from harness import registry
+from harness.backbones.decoder import Decoder
+from harness.fusion import FusionMethod
+from harness.models import method_config
+
+VARIANTS: list[tuple[str, dict[str, object]]] = [
+    ("token_insertion", {}),
+    ("token_insertion", {"positions": "one_per_token"}),
+    ("vanilla_ca", {}),
+    ("casa", {}),
+    ("casa", {"gists": 0}),
+    ("casa", {"gists": 3}),
+]
+Pair = tuple[Decoder, FusionMethod]
+
+
+def all_variants() -> list[tuple[str, dict[str, object]]]:
+    """The variants above and the defaults of every other registered method."""
+    registry.discover()
+    covered = {name for name, _ in VARIANTS}
+    return VARIANTS + [(name, {}) for name in registry.methods if name not in covered]
+
+
+@cache
+def _build(name: str, settings: tuple[tuple[str, object], ...]) -> Pair:
+    config = Qwen3Config(
+        vocab_size=128,
+        hidden_size=96,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=24,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    decoder = Decoder(config)
+    cls = registry.methods.get(name)
+    fusion = cls(method_config(name, dict(settings)), decoder)
+    with torch.no_grad():
+        for parameter in (*decoder.parameters(), *fusion.parameters()):
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return decoder.double().eval(), fusion.double().eval()
+
+
+@pytest.fixture(params=all_variants(), ids=lambda v: v[0] + "".join(f":{k}={x}" for k, x in v[1].items()))
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """A decoder and a fusion method in float64."""
+    name, settings = request.param
+    return _build(name, tuple(settings.items()))
+
+
+@pytest.fixture
+def build() -> Callable[..., Pair]:
+    """Build a named method with settings."""
+    return lambda name, **settings: _build(name, tuple(settings.items()))
