@@ -6,6 +6,7 @@ conditions of the machine, and share its decoded frames.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -171,6 +172,18 @@ def require_device(device: str) -> None:
         )
 
 
+def method_label(key: CellKey) -> str:
+    """The cell's method with the settings that differ from its defaults, as on the command line.
+
+    A method that is not registered here is shown with all its settings.
+    """
+    settings = key.method_config
+    if key.method in registry.methods:
+        with contextlib.suppress(UsageError):
+            settings = changed(build_config(registry.methods.get(key.method).Config, settings, key.method))
+    return str(MethodSpec(key.method, settings))
+
+
 def _views(spec: EvalSpec) -> Iterator[dict[str, int]]:
     for height, width in spec.resolutions:
         for frames in spec.frames:
@@ -194,8 +207,7 @@ def _weights(method: _Method, seed: int, spec: EvalSpec) -> _Weights:
         return _Weights("random")
     from harness import models
 
-    search = (*spec.models, models.SHIPPED)
-    path = models.find_weights(method.spec.name, method.config, spec.backbone, seed, search)
+    path = models.find_weights(method.spec.name, method.config, spec.backbone, seed, spec.models)
     if path is not None:
         return _Weights(models.weights_digest(path), path.resolve())
     settings = " ".join(str(method.spec).replace(":", " ", 1).split("+"))

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 WeightsPolicy = Literal["trained", "random"]
 DType = Literal["float32", "bfloat16", "float16"]
 
-DEFAULT_BACKBONE = "reference"
+DEFAULT_BACKBONE = "tiny-qwen3"
 DEFAULT_FRAMES = (1, 2, 4, 8)
 DEFAULT_RESOLUTIONS = ((64, 64),)
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")

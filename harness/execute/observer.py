@@ -29,4 +29,4 @@ class Observer:
         """A cell has its record."""
 
     def end(self) -> None:
-        """All cells have theirs."""
+        """No more cells are measured: all have their record, or the run was stopped."""

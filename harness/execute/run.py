@@ -10,7 +10,7 @@ from harness.errors import InfrastructureError
 from harness.execute.observer import Observer
 from harness.execute.process import PRELOAD, run_in_process, start_server
 from harness.plan import NO_WEIGHTS, Plan, PlannedCell, make_plan
-from harness.records import Failed, Ok, Record, Skipped
+from harness.records import Failed, Record, Skipped
 from harness.spec import EvalSpec
 from harness.store import Store
 from harness.worker import MEASURE, Clock
@@ -38,18 +38,10 @@ def run_plan(plan: Plan, spec: EvalSpec, observer: Observer, measure: str = MEAS
     store = Store(spec.out_dir).open()
     kept = {cell.key.digest for cell in plan.cells if spec.resume and _kept(cell, store) is not None}
     observer.begin(plan, kept)
-    records = []
-    for cell in plan.cells:
-        # Asked again, since another run in the same folder may have measured it by now.
-        record = _kept(cell, store) if spec.resume else None
-        if record is None:
-            observer.cell_started(cell)
-            record = _run_cell(cell, store, spec, observer, measure)
-            observer.cell_ended(record)
-        _forget_skip(cell, store)
-        records.append(record)
-    observer.end()
-    return records
+    try:
+        return [_ensure(cell, store, spec, observer, measure) for cell in plan.cells]
+    finally:
+        observer.end()
 
 
 def write_cells(plan: Plan, out: Path) -> list[Path]:
@@ -76,6 +68,20 @@ def _kept(cell: PlannedCell, store: Store) -> Record | None:
         return None
     if isinstance(record.outcome, Skipped):
         return record if record.outcome.reason == cell.skip else None
+    return record
+
+
+def _ensure(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observer, measure: str) -> Record:
+    """The cell's record, measured unless one is kept.
+
+    What is kept is asked again for each cell: another run in the same folder may have measured it by now.
+    """
+    record = _kept(cell, store) if spec.resume else None
+    if record is None:
+        observer.cell_started(cell)
+        record = _run_cell(cell, store, spec, observer, measure)
+        observer.cell_ended(record)
+    _forget_skip(cell, store)
     return record
 
 
@@ -108,8 +114,3 @@ def _forget_skip(cell: PlannedCell, store: Store) -> None:
         earlier = cell.key.model_copy(update={"weights": NO_WEIGHTS}).digest
         if store.read(earlier) is not None:
             store.remove(earlier)
-
-
-def measured(records: Sequence[Record]) -> int:
-    """How many records hold measures."""
-    return sum(isinstance(record.outcome, Ok) for record in records)

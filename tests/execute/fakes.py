@@ -119,7 +119,9 @@ def no_memory(job: CellJob, progress: Progress) -> SimpleNamespace:
 
 
 def no_memory_torch(job: CellJob, progress: Progress) -> SimpleNamespace:
-    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    raise RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    )
 
 
 def not_finite(job: CellJob, progress: Progress) -> SimpleNamespace:

@@ -1,0 +1,65 @@
+"""How a command ends when something is wrong: one line on standard error and the right exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode, HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.registry import BrokenPlugin
+
+INTERRUPTED = 130
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def say(text: str) -> None:
+    """One message on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+@contextlib.contextmanager
+def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
+    """Turn what a command raises into a message and an exit status."""
+    try:
+        yield
+    except HarnessError as error:
+        if debug:
+            traceback.print_exc()
+        say(f"error: {one_line(error)}")
+        raise typer.Exit(int(error.exit_code)) from error
+    except KeyboardInterrupt as error:
+        if debug:
+            traceback.print_exc()
+        say(on_interrupt)
+        raise typer.Exit(INTERRUPTED) from error
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        hint = "" if debug else "; run again with --debug for the traceback, and please report it"
+        say(f"error: unexpected {type(error).__name__}: {one_line(error)}{hint}")
+        raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
+
+
+def warn_broken(broken: Sequence[BrokenPlugin], debug: bool) -> None:
+    """Name the plugins that could not be imported."""
+    for plugin in broken:
+        hint = "" if debug else " (traceback with --debug)"
+        say(f"warning: plugin {plugin.source} could not be imported: {one_line(plugin.error)}{hint}")
+        if debug:
+            say(plugin.traceback.rstrip())

@@ -1,0 +1,158 @@
+"""``harness eval``: measure a grid of cells and report on it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from harness.cli.errors import Debug, guarded, one_line, say
+from harness.errors import NothingMeasuredError
+from harness.spec import (
+    DEFAULT_BACKBONE,
+    DType,
+    EvalSpec,
+    MethodSpec,
+    TaskSpec,
+    WeightsPolicy,
+    parse_ints,
+    parse_resolutions,
+)
+
+if TYPE_CHECKING:
+    from harness.records import Record
+
+Texts = list[str] | None
+Paths = list[Path] | None
+
+
+def eval_command(
+    task: Annotated[
+        Texts, typer.Option("--task", help="Task, as NAME or NAME:FIELD=VALUE+FIELD=VALUE; may be repeated.")
+    ] = None,
+    methods: Annotated[
+        Texts,
+        typer.Option(
+            "--methods", "--method", help="Methods, as NAME or NAME:FIELD=VALUE+...; all by default."
+        ),
+    ] = None,
+    frames: Annotated[Texts, typer.Option(help="Frames per sample.", show_default="1,2,4,8")] = None,
+    resolution: Annotated[Texts, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.", show_default="64")] = None,
+    seed: Annotated[Texts, typer.Option(help="Seeds of the models.", show_default="0")] = None,
+    view_seed: Annotated[int, typer.Option(help="Seed of the frame sampler.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Most samples per task.")] = None,
+    models: Annotated[Paths, typer.Option(help="Folder of trained models; looked into first.")] = None,
+    weights: Annotated[str, typer.Option(help="trained, or random to measure cost only.")] = "trained",
+    backbone: Annotated[str, typer.Option(help="Backbone.")] = DEFAULT_BACKBONE,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    batch: Annotated[
+        int, typer.Option(help="Samples per forward pass where accuracy is measured.")
+    ] = EvalSpec.batch,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run.", show_default="results/runs/TASK")
+    ] = None,
+    plugin: Annotated[Paths, typer.Option(help="Python file that registers more; may be repeated.")] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Keep measured cells, retry failed ones; or measure everything again.")
+    ] = True,
+    timeout: Annotated[
+        float, typer.Option(help="Longest time for one cell, in seconds.")
+    ] = EvalSpec.timeout_s,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="cores, at most 4")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for data sets.", show_default="~/.cache/vlm-fusion-harness")
+    ] = None,
+    plan_only: Annotated[
+        bool,
+        typer.Option(
+            "--plan-only", help="Write cell files and print a worker command for each; no measuring."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure accuracy, memory and latency of fusion methods over frames and resolutions, then report.
+
+    Options that take several values separate them by commas. Running the same command again goes on where it
+    stopped.
+    """
+    with guarded(debug):
+        spec = EvalSpec(
+            tasks=TaskSpec.parse_list(task or []),
+            methods=MethodSpec.parse_list(methods or []),
+            frames=EvalSpec.frames if frames is None else parse_ints("frames", frames),
+            resolutions=EvalSpec.resolutions if resolution is None else parse_resolutions(resolution),
+            seeds=EvalSpec.seeds if seed is None else parse_ints("seed", seed),
+            view_seed=view_seed,
+            limit=limit,
+            backbone=backbone,
+            models=tuple(models or ()),
+            weights=cast(WeightsPolicy, weights),
+            device=device,
+            dtype=cast(DType, dtype),
+            batch=batch,
+            out=out,
+            plugins=tuple(plugin or ()),
+            resume=resume,
+            timeout_s=timeout,
+            threads=threads,
+            cache_dir=cache,
+        )
+    stopped = f"stopped: measured cells are kept in {spec.out_dir}; run the same command again to go on"
+    with guarded(debug, stopped):
+        if plan_only:
+            _print_worker_commands(spec)
+        else:
+            _evaluate(spec, as_json, debug)
+
+
+def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
+    from harness.cli.progress import progress_on
+    from harness.cli.table import print_table
+    from harness.execute import run_eval
+
+    records = run_eval(spec, progress_on(sys.stderr, spec, debug))
+    if as_json:
+        document = [{"digest": one.key.digest, **one.model_dump(mode="json")} for one in records]
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        print_table(records, sys.stdout)
+    _explain(records, debug)
+    if not any(record.outcome.kind == "ok" for record in records):
+        raise NothingMeasuredError(
+            f"none of the {len(records)} cells was measured; the reasons are above and in {spec.out_dir}"
+        )
+    from harness.report.build import build_report
+
+    typer.echo(f"report: {build_report(spec.out_dir, None)}", err=as_json)
+
+
+def _explain(records: Sequence[Record], debug: bool) -> None:
+    """Say why cells are missing, each reason once."""
+    from harness.records import Failed, Skipped
+
+    skipped = Counter(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
+    for reason, count in skipped.items():
+        say(f"skipped {count} cell(s): {one_line(reason)}")
+    failed = [record.outcome for record in records if isinstance(record.outcome, Failed)]
+    for (kind, message), count in Counter((f.failure, one_line(f.message)) for f in failed).items():
+        say(f"failed {count} cell(s): {kind}: {message}")
+    if debug:
+        for text in dict.fromkeys(f.traceback for f in failed if f.traceback):
+            say(text.rstrip())
+
+
+def _print_worker_commands(spec: EvalSpec) -> None:
+    from harness.execute.run import write_cells
+    from harness.plan import make_plan
+
+    for path in write_cells(make_plan(spec), spec.out_dir):
+        command = [sys.executable, "-m", "harness.worker", "--cell", path, "--out", spec.out_dir]
+        typer.echo(shlex.join(map(str, command)))

@@ -1,0 +1,77 @@
+"""The table at the end of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.plan import method_label
+from harness.records import Accuracy, Failed, Measures, Record, Skipped, Timing
+
+_PLAIN_WIDTH = 200
+_NONE = "–"  # noqa: RUF001
+
+
+def print_table(records: Sequence[Record], stream: TextIO) -> None:
+    """One row per measured or failed cell; columns that would be the same in every row are left out."""
+    shown = [record for record in records if not isinstance(record.outcome, Skipped)]
+    if not shown:
+        return
+    several_tasks = len({record.key.task for record in shown}) > 1
+    several_seeds = len({record.key.seed for record in shown}) > 1
+    terminal = stream.isatty()
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2)
+    left = [("task", several_tasks), ("method", True)]
+    right = [("frames", True), ("pixels", True), ("seed", several_seeds)]
+    for name in (name for name, wanted in left if wanted):
+        table.add_column(name, no_wrap=True)
+    for name in [name for name, wanted in right if wanted] + list(_MEASURES):
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in shown:
+        key = record.key
+        cells = [key.task] * several_tasks + [method_label(key), str(key.frames), f"{key.height}x{key.width}"]
+        cells += [str(key.seed)] * several_seeds + _measure_cells(record)
+        table.add_row(*map(Text, cells))
+    console = Console(file=stream, width=None if terminal else _PLAIN_WIDTH, highlight=False)
+    console.print(table)
+    if any(not isinstance(r.outcome, Failed | Skipped) and r.outcome.measures.extrapolated for r in shown):
+        console.print("* beyond the frames or the resolutions that the weights were trained on", markup=False)
+
+
+_MEASURES = ("accuracy % [95 %]", "peak MiB", "prefill ms", "per frame ms", "parameters")
+
+
+def _measure_cells(record: Record) -> list[str]:
+    if isinstance(record.outcome, Failed):
+        return [f"failed: {record.outcome.failure}"] + [_NONE] * (len(_MEASURES) - 1)
+    assert not isinstance(record.outcome, Skipped)
+    measures = record.outcome.measures
+    return [
+        accuracy_text(measures.accuracy) + ("*" if measures.extrapolated else ""),
+        f"{measures.memory.peak_bytes / 2**20:.2f}",
+        _median(measures.latency.prefill),
+        _median(measures.latency.per_frame),
+        _parameters(measures),
+    ]
+
+
+def accuracy_text(accuracy: Accuracy | None) -> str:
+    """Mean and interval in percent."""
+    if accuracy is None or accuracy.mean is None:
+        return _NONE
+    if accuracy.low is None or accuracy.high is None:
+        return f"{100 * accuracy.mean:.1f}"
+    return f"{100 * accuracy.mean:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+
+
+def _median(timing: Timing | None) -> str:
+    return _NONE if timing is None else f"{timing.median_ms:.2f}"
+
+
+def _parameters(measures: Measures) -> str:
+    return f"{measures.parameters:,}"
