@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -44,7 +45,7 @@ def stream_in_chunks(pair: Pair, spans: Sequence[Span], cuts: Sequence[int]) -> 
     state = fusion.new_state()
     outputs = []
     bounds = [0, *sorted({c % (len(spans) + 1) for c in cuts}), len(spans)]
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         if stop > start:
             chunk = as_double([PackedSample(tuple(spans[start:stop]))])
             outputs.append(decoder.logits(fusion.run(chunk, decoder, state)[0]))
