@@ -1,0 +1,279 @@
+"""Records as tidy data frames: one row per cell, one row per cell and kind, one row per point over models.
+
+Units are in the column names (``_bytes``, ``_ms``, ``_flops``); accuracies are shares in 0..1; no
+data is NaN or None.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from harness.records import Accuracy, CellKey, Environment, Failed, Measures, Ok, Record, Skipped, Timing
+
+SETTING = (
+    "task",
+    "task_version",
+    "task_config",
+    "backbone",
+    "dtype",
+    "device",
+    "batch",
+    "limit",
+    "view_seed",
+)
+"""What two cells share that stand in one table. ``task_config`` is JSON; ``limit`` is "all" or a number."""
+
+POINT = ("method", "frames", "height", "width")
+"""What names a point of a curve within a setting."""
+
+CELL_COLUMNS: dict[str, str] = {
+    "digest": "names the record's file",
+    **dict.fromkeys(SETTING, "part of the setting, see SETTING"),
+    "method": "label: the name, with the config fields that differ where one method has several configs",
+    "method_name": "registered name",
+    "method_config": "canonical JSON",
+    "frames": "frames per sample",
+    "height": "pixels",
+    "width": "pixels",
+    "resolution": "label: the side in pixels, or height x width where they differ",
+    "side_px": "square root of height times width, pixels",
+    "seed": "seed of the trained model",
+    "weights": "hash of the trained weights",
+    "outcome": "ok, failed or skipped",
+    "failure": "kind of failure",
+    "message": "first line of the failure's message or the skip's reason",
+    "extrapolated": "frames or resolution outside what the weights were trained on; None where unknown",
+    "parameters": "number of parameters",
+    "accuracy": "mean score",
+    "accuracy_low": "lower end of the 95 % interval over samples",
+    "accuracy_high": "upper end of the 95 % interval over samples",
+    "scored": "questions scored",
+    "unparsed": "answers that could not be parsed, counted as wrong",
+    "errors": "questions without a score",
+    "clips": "independent groups of questions",
+    "chance": "expected score of a uniform guess",
+    "oracle_blind": "score of the oracle that sees the question only",
+    "oracle_last_frame": "score of the oracle that sees the last frame and the question",
+    "peak_bytes": "peak of the prefill, parameters included",
+    "resting_bytes": "live before the prefill: parameters, buffers, inputs",
+    "above_resting_bytes": "peak_bytes less resting_bytes",
+    "memory_source": "counted (live tensors) or cuda (allocator)",
+    "reserved_bytes": "the CUDA allocator's reserved peak",
+    "host_peak_bytes": "the process's high-water mark",
+    "state_bytes": "kept between frames, all kinds together",
+    "encode_ms": "vision encoding of all frames, median",
+    "prefill_ms": "prefill, median",
+    "ttft_ms": "time to first token: encode median plus prefill median",
+    "ttft_q25_ms": "sum of both first quartiles",
+    "ttft_q75_ms": "sum of both third quartiles",
+    "per_frame_ms": "appending one encoded frame, median",
+    "per_frame_q25_ms": "first quartile",
+    "per_frame_q75_ms": "third quartile",
+    "per_token_ms": "decoding one token, median",
+    "per_token_q25_ms": "first quartile",
+    "per_token_q75_ms": "third quartile",
+    "prefill_flops": "floating point operations of the prefill",
+    "frames_digest": "hash over every frame that was shown",
+    "attention_routes": "attention kernels that ran",
+    **{f"env_{name}": "environment" for name in Environment.model_fields},
+    "started_at": "UTC, ISO 8601",
+    "duration_s": "wall seconds of the cell",
+}
+"""The fixed columns of :func:`records_to_frame`; a ``state_KIND_bytes`` column per kind of state follows."""
+
+KIND_COLUMNS = (
+    "kind",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "scored",
+    "unparsed",
+    "errors",
+    "chance",
+    "oracle_blind",
+    "oracle_last_frame",
+)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def method_labels(keys: Sequence[CellKey]) -> list[str]:
+    """One label per key: the name alone where a method has one config, else with the fields that differ."""
+    configs: dict[str, list[dict[str, object]]] = {}
+    for key in keys:
+        seen = configs.setdefault(key.method, [])
+        if key.method_config not in seen:
+            seen.append(key.method_config)
+    labels = []
+    for key in keys:
+        fields = {field for config in configs[key.method] for field in config}
+        differing = sorted(
+            field for field in fields if len({_json(c.get(field)) for c in configs[key.method]}) > 1
+        )
+        values = ", ".join(f"{field}={_plain(key.method_config.get(field))}" for field in differing)
+        labels.append(f"{key.method} [{values}]" if values else key.method)
+    return labels
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _accuracy(accuracy: Accuracy | None) -> dict[str, object]:
+    if accuracy is None:
+        return {}
+    return {
+        "accuracy": accuracy.mean,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "scored": accuracy.scored,
+        "unparsed": accuracy.unparsed,
+        "errors": accuracy.errors,
+        "chance": accuracy.chance,
+        **{f"oracle_{name}": value for name, value in accuracy.oracles.items()},
+    }
+
+
+def _timing(name: str, timing: Timing | None) -> dict[str, object]:
+    if timing is None:
+        return {}
+    low, high = timing.quartiles_ms
+    return {f"{name}_ms": timing.median_ms, f"{name}_q25_ms": low, f"{name}_q75_ms": high}
+
+
+def _measures(measures: Measures) -> dict[str, object]:
+    memory, latency = measures.memory, measures.latency
+    encode_low, encode_high = latency.encode.quartiles_ms
+    prefill_low, prefill_high = latency.prefill.quartiles_ms
+    return {
+        "extrapolated": measures.extrapolated,
+        "parameters": measures.parameters,
+        **_accuracy(measures.accuracy),
+        "peak_bytes": memory.peak_bytes,
+        "resting_bytes": memory.resting_bytes,
+        "above_resting_bytes": memory.peak_bytes - memory.resting_bytes,
+        "memory_source": memory.source,
+        "reserved_bytes": memory.reserved_bytes,
+        "host_peak_bytes": memory.host_peak_bytes,
+        "state_bytes": sum(memory.state_bytes.values()) if memory.state_bytes else None,
+        **{f"state_{kind}_bytes": size for kind, size in memory.state_bytes.items()},
+        "encode_ms": latency.encode.median_ms,
+        "prefill_ms": latency.prefill.median_ms,
+        "ttft_ms": latency.encode.median_ms + latency.prefill.median_ms,
+        "ttft_q25_ms": encode_low + prefill_low,
+        "ttft_q75_ms": encode_high + prefill_high,
+        **_timing("per_frame", latency.per_frame),
+        **_timing("per_token", latency.per_token),
+        "prefill_flops": measures.prefill_flops,
+        "frames_digest": measures.frames_digest,
+        "attention_routes": ", ".join(measures.attention_routes),
+    }
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def _identity(record: Record, label: str) -> dict[str, object]:
+    key = record.key
+    return {
+        "digest": key.digest,
+        "task": key.task,
+        "task_version": key.task_version,
+        "task_config": _json(key.task_config),
+        "method": label,
+        "method_name": key.method,
+        "method_config": _json(key.method_config),
+        "frames": key.frames,
+        "height": key.height,
+        "width": key.width,
+        "resolution": resolution_label(key.height, key.width),
+        "side_px": float(np.sqrt(key.height * key.width)),
+        "backbone": key.backbone,
+        "weights": key.weights,
+        "seed": key.seed,
+        "view_seed": key.view_seed,
+        "limit": "all" if key.limit is None else str(key.limit),
+        "batch": key.batch,
+        "dtype": key.dtype,
+        "device": key.device,
+        "started_at": record.started_at,
+        "duration_s": record.duration_s,
+        **{f"env_{name}": value for name, value in record.environment.model_dump().items()},
+    }
+
+
+def resolution_label(height: int, width: int) -> str:
+    """The side where both are equal, else height times width."""
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def records_to_frame(records: Sequence[Record], clips: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """One row per record with the columns of :data:`CELL_COLUMNS`, in a stable order.
+
+    ``clips`` maps a cell's digest to its number of independent groups of questions, where known.
+    """
+    rows = []
+    for record, label in zip(records, method_labels([record.key for record in records]), strict=True):
+        row = _identity(record, label) | {"clips": (clips or {}).get(record.key.digest)}
+        match record.outcome:
+            case Ok(measures=measures):
+                row |= {"outcome": "ok", **_measures(measures)}
+            case Failed(failure=failure, message=message):
+                row |= {"outcome": "failed", "failure": failure, "message": _first_line(message)}
+            case Skipped(reason=reason):
+                row |= {"outcome": "skipped", "message": _first_line(reason)}
+        rows.append(row)
+    return _ordered(rows, list(CELL_COLUMNS), sort=[*SETTING, *POINT, "seed", "weights"])
+
+
+def kinds_to_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per successful record and kind of question: what identifies it and :data:`KIND_COLUMNS`."""
+    identity = [
+        *SETTING,
+        "method",
+        "method_name",
+        "frames",
+        "height",
+        "width",
+        "resolution",
+        "seed",
+        "weights",
+    ]
+    rows = []
+    for record, label in zip(records, method_labels([record.key for record in records]), strict=True):
+        if isinstance(record.outcome, Ok):
+            known = _identity(record, label)
+            for kind, accuracy in record.outcome.measures.by_kind.items():
+                rows.append(
+                    {name: known[name] for name in identity}
+                    | {"kind": kind, "extrapolated": record.outcome.measures.extrapolated}
+                    | _accuracy(accuracy)
+                )
+    columns = [*identity, "extrapolated", *KIND_COLUMNS]
+    return _ordered(rows, columns, sort=[*SETTING, *POINT, "seed", "weights"])
+
+
+def _ordered(rows: list[dict[str, object]], columns: list[str], sort: list[str]) -> pd.DataFrame:
+    extra = sorted({name for row in rows for name in row} - set(columns))
+    frame = (
+        pd.DataFrame.from_records(rows, columns=columns + extra) if rows else pd.DataFrame(columns=columns)
+    )
+    return frame.sort_values(sort, ignore_index=True, key=_sortable, kind="stable") if rows else frame
+
+
+def _sortable(column: pd.Series) -> pd.Series:
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
+
+
+def settings(cells: pd.DataFrame) -> Iterable[tuple[dict[str, object], pd.DataFrame]]:
+    """The settings of a frame, each with its rows."""
+    for values, rows in cells.groupby(list(SETTING), sort=True, dropna=False):
+        yield dict(zip(SETTING, values, strict=True)), rows.reset_index(drop=True)

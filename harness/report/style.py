@@ -1,0 +1,88 @@
+"""How methods look: the same colour, marker and line in every figure, whatever else is in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SHIPPED = ("token_insertion", "vanilla_ca", "casa")
+"""Methods with a fixed place in the palette; the others follow in alphabetical order."""
+
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#a89900", "#6a3d9a")
+"""Seaborn's colour-blind palette without its grey, which is for reference lines."""
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "p")
+
+Dashes = tuple[int, tuple[float, ...]]
+LINES: tuple[Dashes, ...] = (
+    (0, ()),
+    (0, (6, 1.5)),
+    (0, (4, 1.2, 1, 1.2)),
+    (0, (8, 1.5, 1, 1.5, 1, 1.5)),
+)
+EXTRAPOLATED_LINE: Dashes = (0, (1, 1.6))
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A level that is not a method's."""
+
+    label: str
+    color: str
+    line: Dashes
+    width: float
+
+    def line_style(self) -> dict[str, Any]:
+        """Keyword arguments for a matplotlib line."""
+        return {"color": self.color, "linestyle": self.line, "linewidth": self.width}
+
+
+REFERENCES: dict[str, Reference] = {
+    "oracle_blind": Reference("blind oracle", "#bdbdbd", (0, (4, 1.5)), 2.6),
+    "chance": Reference("chance", "#3d3d3d", (0, (1, 1.4)), 1.0),
+    "oracle_last_frame": Reference("last-frame oracle", "#4a4a4a", (0, (3, 1.5, 1, 1.5)), 1.0),
+}
+"""By column. The blind oracle is wide and light, and chance thin and dark, because they often coincide."""
+
+FAILURES = {
+    "out_of_memory": "OOM",
+    "crash": "crash",
+    "timeout": "timeout",
+    "non_finite": "NaN",
+    "error": "error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Colour, marker and line of one label."""
+
+    color: str
+    marker: str
+    line: Dashes
+
+
+def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
+    """The look of each (label, method name): colour by name; a further config has another marker and line."""
+    others = sorted({name for _, name in labels} - set(SHIPPED))
+    place = {name: index for index, name in enumerate((*SHIPPED, *others))}
+    variants: dict[str, list[str]] = {}
+    for label, name in sorted(set(labels)):
+        variants.setdefault(name, []).append(label)
+    return {
+        label: Look(
+            color=PALETTE[place[name] % len(PALETTE)],
+            marker=MARKERS[(place[name] + index) % len(MARKERS)],
+            line=LINES[(place[name] + index) % len(LINES)],
+        )
+        for name, variant in variants.items()
+        for index, label in enumerate(variant)
+    }
+
+
+def ordered(labels: Sequence[tuple[str, str]]) -> list[str]:
+    """The labels in the order of legends and tables: shipped methods first, then by name."""
+    rank = {name: index for index, name in enumerate(SHIPPED)}
+    unique = sorted(set(labels), key=lambda pair: (rank.get(pair[1], len(SHIPPED)), pair[1], pair[0]))
+    return [label for label, _ in unique]

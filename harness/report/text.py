@@ -1,0 +1,92 @@
+"""Numbers and names as text for Markdown, CSV and figures; names come from plugins and may hold anything."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from functools import cache
+
+NO_DATA = "–"  # noqa: RUF001
+
+_MARKDOWN = re.compile(r"([\\`*\[\]|~#$])")
+_EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n")
+LONGEST_LABEL = 48
+
+
+def markdown(text: object) -> str:
+    """One line of Markdown that shows the text as it is, inside a table as well."""
+    line = _CONTROL.sub(" ", str(text)).strip()
+    line = html.escape(line, quote=False)
+    return _EDGE_UNDERSCORE.sub(r"\\_", _MARKDOWN.sub(r"\\\1", line))
+
+
+def code(text: object) -> str:
+    """An inline code span, also for text with backticks; not for table cells, where a pipe would end it."""
+    line = _CONTROL.sub(" ", str(text)).strip()
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def csv_cell(value: object) -> object:
+    """The value, with a leading apostrophe where a spreadsheet would take text for a formula."""
+    if isinstance(value, str) and value.startswith(_FORMULA_START):
+        return "'" + value
+    return value
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(get_font(findfont(FontProperties(family=["DejaVu Sans"]))).get_charmap())
+
+
+def plot(text: object, longest: int = LONGEST_LABEL) -> str:
+    """Text for a figure: no mathematics mode, no characters that the font lacks, not too long."""
+    line = _CONTROL.sub(" ", str(text)).strip()
+    if len(line) > longest:
+        line = line[: longest - 1] + "…"
+    line = "".join(char if ord(char) in _glyphs() else "\N{WHITE SQUARE}" for char in line)
+    # A legend drops labels that start with an underscore.
+    line = "\N{ZERO WIDTH SPACE}" + line if line.startswith("_") else line
+    return line.replace("$", r"\$")
+
+
+def known(value: object) -> bool:
+    """Whether there is data: neither None nor a number that is not finite."""
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, never in exponent form; no data as a dash."""
+    if value is None or not math.isfinite(value):
+        return NO_DATA
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}"
+
+
+def share(value: float | None) -> str:
+    """An accuracy, two decimals."""
+    return NO_DATA if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Two accuracies in brackets."""
+    return f"[{share(low)}, {share(high)}]"
+
+
+def numbered(count: int, noun: str) -> str:
+    """A count with its noun in the right form."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(items: list[str]) -> str:
+    """a, b and c."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else NO_DATA
