@@ -36,7 +36,8 @@ class NamedSpec:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the command line's form; values stay text until the config's types are known."""
-        name, colon, rest = text.strip().partition(":")
+        name, colon, rest = text.partition(":")
+        name = name.strip()
         config: dict[str, object] = {}
         for part in settings.split(rest, "+") if colon else []:
             key, equals, value = part.partition("=")
@@ -113,6 +114,10 @@ class EvalSpec:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise UsageError("no task is given; name at least one, for example --task videoqa")
+        for kind, given in ((TaskSpec, self.tasks), (MethodSpec, self.methods)):
+            for item in given:
+                if not isinstance(item, kind):
+                    raise UsageError(f"{item!r} is not a {kind.__name__}; write {kind.__name__}.parse(...)")
         for name, numbers, least in (("frames", self.frames, 1), ("seed", self.seeds, 0)):
             _check_numbers(name, numbers, least)
         for size in self.resolutions:

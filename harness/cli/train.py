@@ -55,12 +55,12 @@ def _task_names(texts: list[str]) -> tuple[str, ...]:
 
 
 def _resolve(spec: TrainSpec, plugins: list[Path], debug: bool) -> TrainSpec:
-    """Check every name and give the method's settings their types."""
+    """Check every name; keep the settings that differ from the method's defaults, with their types."""
     import dataclasses
 
     from harness import registry
     from harness.plan import lookup
-    from harness.settings import build_config, config_json
+    from harness.settings import build_config, changed
 
     broken = registry.discover(plugins)
     warn_broken(broken, debug)
@@ -69,4 +69,5 @@ def _resolve(spec: TrainSpec, plugins: list[Path], debug: bool) -> TrainSpec:
     for task in spec.tasks:
         lookup(registry.tasks, task, broken)
     lookup(registry.backbones, spec.backbone, broken)
-    return dataclasses.replace(spec, method_config=config_json(config))
+    settings = {name: getattr(config, name) for name in changed(config)}
+    return dataclasses.replace(spec, method_config=settings)

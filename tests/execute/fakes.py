@@ -1,4 +1,4 @@
-"""Stand-ins for the function that measures a cell, each with one fault; used by dotted name in real processes."""
+"""Stand-ins for the function that measures a cell, each with one fault; named to real processes."""
 
 from __future__ import annotations
 
