@@ -152,7 +152,9 @@ def _all_points(sections: Sequence[Section]) -> pd.DataFrame:
 
 def _csv(frame: pd.DataFrame) -> str:
     buffer = StringIO()
-    safe = frame.map(csv_cell).rename(columns=lambda name: str(csv_cell(name)))
+    safe = (
+        frame.convert_dtypes().astype(object).map(csv_cell).rename(columns=lambda name: str(csv_cell(name)))
+    )
     safe.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()
 

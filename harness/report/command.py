@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from harness.errors import UsageError
 from harness.records import Record
 from harness.settings import join
 from harness.spec import NamedSpec
@@ -30,10 +31,10 @@ def reproduce(records: Sequence[Record]) -> list[str]:
 def _command(records: Sequence[Record]) -> str:
     keys = [record.key for record in records]
     first = keys[0]
-    methods = dict.fromkeys(str(NamedSpec(key.method, key.method_config)) for key in keys)
+    methods = dict.fromkeys(_named(key.method, key.method_config) for key in keys)
     sizes = sorted({(key.height, key.width) for key in keys})
     options: dict[str, object] = {
-        "--task": join([str(NamedSpec(first.task, first.task_config))], ","),
+        "--task": join([_named(first.task, first.task_config)], ","),
         "--methods": join(methods, ","),
         "--frames": _numbers({key.frames for key in keys}),
         "--resolution": ",".join(
@@ -51,6 +52,14 @@ def _command(records: Sequence[Record]) -> str:
     }
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     return shlex.join(["harness", "eval", *words])
+
+
+def _named(name: str, config: Mapping[str, object]) -> str:
+    """A name with its settings as the command line takes them; a name that it cannot take stands as it is."""
+    try:
+        return str(NamedSpec(name, config))
+    except UsageError:
+        return name
 
 
 def _numbers(values: set[int]) -> str:

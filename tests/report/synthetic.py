@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from harness.records import (
@@ -22,6 +24,8 @@ from harness.records import (
 )
 
 MIB = 2**20
+QUESTIONS = 40
+"""Per kind."""
 KINDS = {
     "last_frame": (0.1, 0.1, 1.0),
     "fine_detail": (0.1, 0.1, 1.0),
@@ -37,7 +41,7 @@ KINDS = {
 SKILL = {"token_insertion": 0.95, "vanilla_ca": 0.25, "casa": 0.65}
 
 
-def environment(**changes: object) -> Environment:
+def environment(**changes: Any) -> Environment:
     base = Environment(
         harness="0.1.0",
         python="3.11.7",
@@ -55,7 +59,7 @@ def environment(**changes: object) -> Environment:
     return base.model_copy(update=changes)
 
 
-def key(method: str = "casa", **changes: object) -> CellKey:
+def key(method: str = "casa", **changes: Any) -> CellKey:
     base = CellKey(
         task="videoqa",
         task_version=1,
@@ -91,7 +95,7 @@ def accuracy(mean: float | None, scored: int, chance: float | None, **oracles: f
     )
 
 
-def measures(cell: CellKey, **changes: object) -> Measures:
+def measures(cell: CellKey, **changes: Any) -> Measures:
     rng = np.random.default_rng([cell.seed, cell.frames, cell.height, len(cell.method)])
     tokens = (cell.height // 8) ** 2 * (cell.frames if cell.method == "token_insertion" else 1)
     skill = SKILL.get(cell.method, 0.5) * (0.8 if cell.height < 64 else 1.0)
@@ -102,7 +106,7 @@ def measures(cell: CellKey, **changes: object) -> Measures:
         easy = kind in ("last_frame", "fine_detail")
         mean = chance + (1 - chance) * (0.97 * (0.7 if cell.height < 64 else 1) if easy else skill)
         mean = float(np.clip(mean + rng.normal(0, 0.03), 0, 1))
-        by_kind[kind] = accuracy(mean, 120, chance, blind=blind, last_frame=last)
+        by_kind[kind] = accuracy(mean, QUESTIONS, chance, blind=blind, last_frame=last)
     overall = float(np.mean([value.mean for value in by_kind.values() if value.mean is not None]))
     per_frame = 2.0 + 0.004 * tokens
 
@@ -115,7 +119,7 @@ def measures(cell: CellKey, **changes: object) -> Measures:
         ),
         accuracy=accuracy(
             overall,
-            120 * len(by_kind),
+            QUESTIONS * len(by_kind),
             float(np.mean([KINDS[k][0] for k in by_kind])),
             blind=float(np.mean([KINDS[k][1] for k in by_kind])),
             last_frame=float(np.mean([KINDS[k][2] for k in by_kind])),

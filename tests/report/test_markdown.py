@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import html
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from harness.records import Ok, Record
+from harness.report.command import reproduce
+from harness.report.comparisons import compare
+from harness.report.frame import kinds_to_frame, records_to_frame
+from harness.report.kinds import kind_table
+from harness.report.points import at, over_models, reference_point
+from harness.report.summary import summary
+from harness.report.tables import accuracy_table, cost_table, kinds_table, table
+from harness.report.text import NO_DATA, csv_cell, markdown, number, plot
+from tests.report import synthetic as s
+
+PARSER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
+
+
+def body(text: str) -> list[list[str]]:
+    """The cells of a Markdown table's body."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+
+
+@given(st.text(min_size=1))
+def test_a_name_in_a_table_is_shown_as_it_is_and_stays_in_its_cell(name: str) -> None:
+    rendered = PARSER.render(table(["a", "b"], [[markdown(name), "end"]]))
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", rendered, flags=re.DOTALL)
+    assert len(cells) == 2
+    shown = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", name).split())
+    assert " ".join(html.unescape(cells[0]).split()) == shown
+    assert cells[1] == "end"
+
+
+def test_a_name_can_bring_no_html_and_no_link() -> None:
+    rendered = PARSER.render(markdown("<script>x</script> [a](http://b) ![i](c) **bold** `c` &lt; _e_"))
+    assert re.findall(r"<(?!/?p>)", rendered) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, NO_DATA),
+        (math.nan, NO_DATA),
+        (math.inf, NO_DATA),
+        (0.0, "0"),
+        (0.99996, "1.00"),
+        (0.01234, "0.0123"),
+        (999.7, "1,000"),
+        (123456.0, "123,000"),
+    ],
+)
+def test_numbers(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\tx"])
+def test_text_that_a_spreadsheet_would_run_is_made_harmless(text: str) -> None:
+    assert csv_cell(text) == "'" + text
+    assert csv_cell(-1.5) == -1.5
+    assert csv_cell("a=b") == "a=b"
+
+
+def test_figure_text_has_no_mathematics_no_unknown_glyph_and_an_end() -> None:
+    assert plot("a$b") == r"a\$b"
+    assert plot("\u6f22") == "\N{WHITE SQUARE}"
+    assert len(plot("x" * 500)) == 48
+
+
+def test_accuracy_table_shows_intervals_spread_and_levels() -> None:
+    rows = body(accuracy_table(over_models(records_to_frame(s.run()))))
+    points = over_models(records_to_frame(s.run()))
+    row = points[
+        (points["method"] == "casa") & (points["frames"] == 8) & (points["resolution"] == "64")
+    ].iloc[0]
+    assert [
+        "casa",
+        "8",
+        "64",
+        f"{row['accuracy']:.2f} [{row['accuracy_low']:.2f}, {row['accuracy_high']:.2f}]",
+        f"{row['accuracy_min']:.2f} to {row['accuracy_max']:.2f}",
+        "320",
+        "0.16",
+        "0.16",
+        f"{row['oracle_last_frame']:.2f}",
+    ] in rows
+    assert ["token_insertion", "32", "64", "failed: out of memory", *[NO_DATA] * 5] in rows
+    assert [row[:3] for row in rows][:2] == [["token_insertion", "1", "32"], ["token_insertion", "2", "32"]]
+    assert {row[1] for row in rows} == {"1", "2", "4", "8", "16", "32", "32 (extrapolated)"}
+
+
+def test_cost_table_shows_units_quartiles_and_parameter_difference() -> None:
+    cell = s.key("vanilla_ca", frames=2)
+    other = s.key("token_insertion", frames=2)
+    measures = s.measures(cell)
+    rows = body(cost_table(over_models(records_to_frame([s.record(cell), s.record(other)]))))
+    (row,) = [row for row in rows if row[0] == "vanilla_ca"]
+    assert row[3] == number(measures.memory.peak_bytes / 2**20)
+    assert row[5] == number(sum(measures.memory.state_bytes.values()) / 1024)
+    assert measures.latency.per_frame is not None
+    low, high = measures.latency.per_frame.quartiles_ms
+    assert row[7] == f"{number(measures.latency.per_frame.median_ms)} [{number(low)}, {number(high)}]"
+    assert row[10] == "712,000 (+1.7 %)"
+
+
+def test_kinds_table_has_a_row_per_kind_with_every_method_and_level() -> None:
+    records = s.run(frames=(8,), resolutions=(64,))
+    kinds = kind_table(kinds_to_frame(records), (8, 64, 64))
+    assert kinds is not None
+    rows = body(kinds_table(kinds))
+    assert [row[0] for row in rows] == list(s.KINDS)
+    assert rows[0][-3:] == ["1.00", "0.10", "0.10"]
+    assert all(len(row) == 2 + 2 + 3 for row in rows)
+
+
+def words(records: list[Record], with_samples: bool = True) -> str:
+    cells = records_to_frame(records)
+    points = over_models(cells)
+    place = reference_point(points)
+    kinds = kind_table(kinds_to_frame(records), place) if place is not None else None
+    samples = {one.key.digest: s.samples(one) for one in records} if with_samples else {}
+    comparisons = compare(at(cells, place), samples) if place is not None else []
+    return "\n".join(summary(cells, points, place, kinds, comparisons))
+
+
+def test_summary_claims_an_order_that_seeds_and_questions_bear() -> None:
+    text = words(s.run(frames=(4, 8), resolutions=(64,)))
+    assert "casa is more accurate than vanilla_ca by" in text
+    assert "vanilla_ca is more accurate" not in text
+    assert "Not finished: token_insertion at 8 frames and 64 pixels (out of memory)." in text
+
+
+def test_summary_claims_no_order_from_one_seed() -> None:
+    text = words(s.run(frames=(4,), resolutions=(64,), seeds=(0,)))
+    assert "more accurate" not in text
+    assert "No order is claimed that involves" in text
+
+
+def test_summary_claims_no_order_without_answers_to_compare() -> None:
+    text = words(s.run(frames=(4, 8), resolutions=(64,)), with_samples=False)
+    assert "more accurate" not in text
+    assert "No order between methods is claimed" in text
+
+
+def test_summary_claims_no_order_between_equals() -> None:
+    keys = [s.key(name, seed=seed, weights=f"{seed:016x}") for name in ("one", "two") for seed in (0, 1, 2)]
+    text = words([s.record(key) for key in keys])
+    assert "more accurate" not in text
+    assert re.search("No order is claimed between (one and two|two and one)", text)
+
+
+def test_summary_names_the_kinds_at_chance() -> None:
+    cell = s.key("vanilla_ca")
+    full = s.measures(cell)
+    kinds = full.by_kind | {"motion": s.accuracy(0.25, 40, 0.25), "when": s.accuracy(0.02, 40, 0.25)}
+    text = words([s.record(cell, Ok(measures=full.model_copy(update={"by_kind": kinds})))])
+    assert "vanilla_ca cannot be told from chance on motion." in text
+    assert "vanilla_ca is below chance on when." in text
+
+
+def test_seeds_that_overlap_forbid_the_claim_however_small_p_is() -> None:
+    records = s.run(frames=(4,), resolutions=(64,), seeds=(0, 1))
+    records = [one for one in records if isinstance(one.outcome, Ok)]
+    cells = records_to_frame(records)
+    (pair,) = compare(cells, {one.key.digest: s.samples(one) for one in records})
+    assert pair.borne
+    overlapping = cells.assign(accuracy=[0.9, 0.1, 0.5, 0.5])
+    (pair,) = compare(overlapping, {one.key.digest: s.samples(one) for one in records})
+    assert pair.adjusted_p < 0.05
+    assert not pair.borne
+
+
+def test_comparison_uses_common_questions_and_counts_unparsed_as_wrong() -> None:
+    records = [s.record(s.key(name, seed=seed)) for name in ("one", "two") for seed in (0, 1)]
+    answers = {record.key.digest: s.samples(record)[:8] for record in records}
+    right = {"status": "scored", "value": 1.0}
+    for record in records:
+        change = right if record.key.method == "one" else {"status": "unparsed", "value": None}
+        digest = record.key.digest
+        answers[digest] = [one.model_copy(update=change) for one in answers[digest]]
+    missing = records[0].key.digest
+    answers[missing][0] = answers[missing][0].model_copy(update={"status": "error", "value": None})
+    (pair,) = compare(records_to_frame(records), answers)
+    assert (pair.better, pair.worse, pair.questions) == ("one", "two", 7)
+    assert pair.difference.mean == 1.0
+
+
+def test_the_command_measures_the_same_cells_again() -> None:
+    records = [
+        s.record(s.key("casa", frames=frames, method_config={"gists": 2, "note": "a,b+c"}, limit=5))
+        for frames in (8, 1)
+    ]
+    records.append(s.record(s.key("vanilla_ca", height=32, limit=5, weights="random")))
+    first, second = reproduce(records)
+    assert "--task videoqa --methods casa:gists=2+note=a,,b++c --frames 1,8 --resolution 64 --seed 0" in first
+    assert "--limit 5" in first
+    assert "--threads 2" in first
+    assert "--methods vanilla_ca --frames 8 --resolution 32x64" in second
+    assert "--weights random" in second
