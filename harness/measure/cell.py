@@ -13,10 +13,11 @@ from harness.attention import recording
 from harness.errors import UsageError
 from harness.measure.accuracy import answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
+from harness.measure.collector import frozen
 from harness.measure.flops import count_flops
 from harness.measure.latency import measure_latency
 from harness.measure.memory import measure_memory
-from harness.measure.views import load_view
+from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
 from harness.models import build_model, load_model
 from harness.records import CellKey, Measures, SampleOutcome
@@ -47,6 +48,11 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     """
     torch.set_num_threads(job.threads)
     registry.discover(job.plugins)
+    with frozen():
+        return _measure(job, progress)
+
+
+def _measure(job: CellJob, progress: Progress) -> CellResult:
     key = job.key
     progress("loading")
     task = load_task(key)
@@ -54,13 +60,7 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     cache = EntryCache(job.cache_dir / "views", progress)
     asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
     view = load_view(key.task, task, asked, model, key.device, cache)
-    measured = pick_sample(key.task, view.samples)
-    workload = Workload(
-        model=model,
-        stream=measured.stream,
-        features=view.of(measured, key.device),
-        question=measured.questions[0].prompt,
-    )
+    workload = _workload(key, model, view)
     with recording() as routes:
         outcomes = answer_all(model, task, view, device=key.device, batch=key.batch, progress=progress)
         progress("memory")
@@ -79,6 +79,16 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
         attention_routes=tuple(sorted(routes)),
     )
     return CellResult(measures=measures, samples=tuple(outcomes))
+
+
+def _workload(key: CellKey, model: FusedModel, view: EncodedView) -> Workload:
+    sample = pick_sample(key.task, view.samples)
+    return Workload(
+        model=model,
+        stream=sample.stream,
+        features=view.of(sample, key.device),
+        question=sample.questions[0].prompt,
+    )
 
 
 def load_task(key: CellKey) -> Task:

@@ -11,7 +11,6 @@ example) still says what was live at the peak.
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
@@ -21,6 +20,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.measure.collector import collector_off
 
 GRANULE = 512
 TEMPORARY = "temporary"
@@ -63,14 +64,12 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._peak_event = 0
         self._serial = 0
         self._phase = "before"
-        self._gc_was_on = False
+        self._quiet = collector_off()
 
     def __enter__(self) -> Self:
         if self._phase != "before":
             raise RuntimeError("a CountedMemory measures one region; make a new one for the next")
-        gc.collect()
-        self._gc_was_on = gc.isenabled()
-        gc.disable()
+        self._quiet.__enter__()
         self._phase = "inside"
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -83,8 +82,7 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__exit__(exc_type, exc_value, traceback)  # type: ignore[no-untyped-call]
         self._phase = "after"
-        if self._gc_was_on:
-            gc.enable()
+        self._quiet.__exit__(exc_type, exc_value, traceback)
 
     @property
     def resting_bytes(self) -> int:
@@ -137,7 +135,7 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if _is_composite(func):
+        if is_composite(func):
             # Inference mode shows composite operators whole; what they allocate on the way counts too.
             return self._decomposed(func, args, kwargs)
         if func not in _FRESH:
@@ -170,8 +168,9 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage = tensor.untyped_storage()
         entry = self._live.get(storage._cdata)
         if entry is None:
-            entry = self._register(storage, counted=counted)
-            if counted:
+            # NumPy's memory cannot be resized: it is not torch's allocator that made it.
+            entry = self._register(storage, counted=counted and storage.resizable())
+            if entry.counted:
                 self._record(entry.serial, entry.size)
             return
         size = self._rounded(storage)
@@ -206,7 +205,8 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @cache
-def _is_composite(func: torch._ops.OpOverload) -> bool:
+def is_composite(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator is made of others on every device; inference mode shows such operators whole."""
     name = func.name()  # type: ignore[no-untyped-call]
     return torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")
 

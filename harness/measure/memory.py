@@ -6,7 +6,6 @@ high-water mark is recorded beside both; it holds the interpreter and all librar
 
 from __future__ import annotations
 
-import gc
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.errors import HarnessError
+from harness.measure.collector import collector_off
 from harness.measure.counted import GRANULE, CountedMemory, storage_bytes
 from harness.measure.workload import Workload, synchronize
 from harness.records import Memory
@@ -57,17 +57,13 @@ def count_prefill(workload: Workload, granule: int = GRANULE) -> CountedMemory:
 
 def _cuda_peak(workload: Workload, device: torch.device) -> tuple[int, int, int]:
     """Allocated peak, allocated at rest, reserved peak."""
-    gc.collect()
-    gc.disable()
-    try:
+    with collector_off():
         synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         resting = torch.cuda.memory_allocated(device)
         workload.prefill(workload.model.session())
         synchronize(device)
         return torch.cuda.max_memory_allocated(device), resting, torch.cuda.max_memory_reserved(device)
-    finally:
-        gc.enable()
 
 
 def state_bytes(session: Session) -> dict[str, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from harness.measure.counted import CountedMemory, storage_bytes
 
@@ -17,18 +17,6 @@ KIB = 1024
 
 def block(kib: int) -> Tensor:
     return torch.empty(kib * KIB, dtype=torch.uint8)
-
-
-def allocator_peak(work: Callable[[], object]) -> int:
-    """Peak of the running sum of the CPU allocator's events, in bytes above the start."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    live = peak = 0
-    for event in profiler.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    return peak
 
 
 def test_peak_is_the_most_bytes_live_at_once() -> None:
@@ -98,6 +86,13 @@ def test_a_tensor_made_from_python_numbers_is_counted() -> None:
     with CountedMemory() as memory:
         kept = torch.tensor([1.0] * 1024)
     assert memory.peak_bytes == kept.untyped_storage().nbytes() == 4 * KIB
+
+
+def test_memory_of_numpy_is_not_counted() -> None:
+    with CountedMemory() as memory:
+        index = torch.from_numpy(np.arange(1000))
+        copied = index.clone()
+    assert memory.peak_bytes == copied.untyped_storage().nbytes() + 192  # 8000 rounded up to 8192
 
 
 def test_resize_is_followed() -> None:
@@ -197,7 +192,9 @@ def test_a_region_is_measured_once() -> None:
 
 
 @pytest.mark.parametrize("mode", ["training", "no_grad", "inference"])
-def test_equals_the_allocator_on_a_small_network(mode: str) -> None:
+def test_equals_the_allocator_on_a_small_network(
+    mode: str, allocator_peak: Callable[[Callable[[], object]], int]
+) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Embedding(50, 32), nn.Linear(32, 96), nn.GELU(), nn.LayerNorm(96), nn.Linear(96, 50)
