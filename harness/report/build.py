@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from harness.errors import InfrastructureError
 from harness.records import Ok, Record, SampleOutcome
-from harness.report.canvas import png, svg
+from harness.report.canvas import render
 from harness.report.command import reproduce
 from harness.report.comparisons import Samples, compare
 from harness.report.curves import curves
@@ -54,7 +54,8 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     text = report(cells, _titled(sections), [*problems, *without], reproduce(records), CSV_FILES)
     files: dict[str, bytes] = {}
     for name, figure in figures.items():
-        files |= {f"{name}.png": png(figure), f"{name}.svg": svg(figure).encode()}
+        drawing = render(figure)
+        files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg}
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}
     folder = run_dir / "report" if out is None else out
     _write(folder, files | {"report.md": text.encode()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -60,20 +61,24 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, 200 dots per inch."""
-    buffer = BytesIO()
-    with style():
-        figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    return buffer.getvalue()
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure as PNG, 200 dots per inch, and as SVG; the same data give the same bytes."""
+
+    png: bytes
+    svg: bytes
 
 
-def svg(figure: Figure) -> str:
-    """The figure as SVG; the same data give the same bytes."""
-    buffer = StringIO()
+def render(figure: Figure) -> Drawing:
+    """Draw the figure; it is laid out once for both formats."""
+    bitmap, vector = BytesIO(), StringIO()
     with style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        figure.savefig(bitmap, format="png", dpi=200, metadata={"Software": None})
+        figure.savefig(vector, format="svg", metadata={"Date": None})
+    lines = [line.rstrip() for line in vector.getvalue().splitlines()]
+    return Drawing(png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode())
 
 
 def add_header(figure: Figure, title: str, handles: Sequence[Line2D | Patch]) -> None:

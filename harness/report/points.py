@@ -52,35 +52,42 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
     and ``clips`` (the most of any model); means of accuracies; medians of bytes, times and FLOPs; spreads.
     A point without a successful model has NaN in every measure.
     """
-    rows = [
-        dict(zip(POINT, point, strict=True)) | _row(group)
-        for point, group in cells.groupby(list(POINT), sort=True)
+    where = list(POINT)
+    ok, failed = cells[cells["outcome"] == "ok"], cells[cells["outcome"] == "failed"]
+    every = cells.groupby(where, sort=True)
+    done = _floats(ok).groupby(where, sort=True)
+    single = ok.groupby(where, sort=True)
+    spread = list(SPREAD_COLUMNS)
+    columns: list[pd.DataFrame | pd.Series] = [
+        every[["method_name", "resolution", "side_px"]].first(),
+        single.size().rename("models"),
+        single["seed"].agg(_listing).rename("seeds"),
+        failed.groupby(where).size().rename("failed"),
+        failed.groupby(where)["failure"].agg(_listing).rename("failures"),
+        cells[cells["outcome"] == "skipped"].groupby(where).size().rename("skipped"),
+        single["extrapolated"]
+        .agg(lambda values: any(value is True for value in values))
+        .rename("extrapolated"),
+        done[["scored", "clips"]].max(),
+        done[list(MEAN_COLUMNS)].mean(),
+        done[list(MEDIAN_COLUMNS)].median(),
+        done[spread].min().add_suffix("_min"),
+        done[spread].max().add_suffix("_max"),
     ]
-    return pd.DataFrame.from_records(rows) if rows else pd.DataFrame(columns=[*POINT, *_row(cells)])
+    points = pd.concat([column.reindex(columns[0].index) for column in columns], axis=1)
+    counts = {name: points[name].fillna(0).astype(int) for name in ("models", "failed", "skipped")}
+    texts = {name: points[name].astype(object).fillna("") for name in ("seeds", "failures")}
+    extrapolated = points["extrapolated"].astype(object).fillna(False).astype(bool)
+    return points.assign(**counts, **texts, extrapolated=extrapolated).reset_index()
 
 
-def _row(group: pd.DataFrame) -> dict[str, object]:
-    ok = group[group["outcome"] == "ok"]
-    failed = group[group["outcome"] == "failed"]
-    row: dict[str, object] = {
-        "method_name": group["method_name"].iloc[0] if len(group) else None,
-        "resolution": group["resolution"].iloc[0] if len(group) else None,
-        "side_px": group["side_px"].iloc[0] if len(group) else None,
-        "models": len(ok),
-        "seeds": ", ".join(str(seed) for seed in sorted(ok["seed"])),
-        "failed": len(failed),
-        "failures": ", ".join(sorted(set(failed["failure"].astype(str)))),
-        "skipped": int((group["outcome"] == "skipped").sum()),
-        "extrapolated": any(value is True for value in ok["extrapolated"]),
-        "scored": numeric(ok["scored"]).max(),
-        "clips": numeric(ok["clips"]).max(),
-    }
-    row |= {name: numeric(ok[name]).mean() for name in MEAN_COLUMNS}
-    row |= {name: numeric(ok[name]).median() for name in MEDIAN_COLUMNS}
-    for name in SPREAD_COLUMNS:
-        row[f"{name}_min"] = numeric(ok[name]).min()
-        row[f"{name}_max"] = numeric(ok[name]).max()
-    return row
+def _floats(cells: pd.DataFrame) -> pd.DataFrame:
+    names = [*MEAN_COLUMNS, *MEDIAN_COLUMNS, "scored", "clips"]
+    return cells.assign(**{name: numeric(cells[name]) for name in names})
+
+
+def _listing(values: pd.Series) -> str:
+    return ", ".join(str(value) for value in sorted(set(values)))
 
 
 def numeric(column: pd.Series) -> pd.Series:

@@ -8,7 +8,9 @@ import pytest
 
 from harness.errors import InfrastructureError, UsageError
 from harness.records import Record, Skipped
+from harness.report import build
 from harness.report.build import build_report
+from harness.report.canvas import Drawing
 from harness.store import Store
 from tests.report import synthetic as s
 
@@ -43,6 +45,12 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
     assert {(row["task"], row["method"]) for row in points} == {("videoqa", name) for name in s.SKILL}
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the slow part where a test is about something else."""
+    monkeypatch.setattr(build, "render", lambda _: Drawing(png=b"png", svg=b"svg"))
+
+
 def test_a_store_without_one_measured_cell_still_gives_a_report(tmp_path: Path) -> None:
     records = [
         s.record(s.key(), s.failed("crash")),
@@ -59,12 +67,14 @@ def test_an_empty_store_still_gives_a_report(tmp_path: Path) -> None:
     assert "no records" in build_report(store(tmp_path, [])).read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_single_record_gives_a_whole_report(tmp_path: Path) -> None:
     text = build_report(store(tmp_path, [s.record(s.key())]), tmp_path / "elsewhere").read_text()
     assert "![Accuracy, peak memory and latency against frames](videoqa_by_frames.png)" in text
     assert "by_resolution" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_loaded_is_listed(tmp_path: Path) -> None:
     record = s.record(s.key())
     store(tmp_path, [record])
@@ -76,6 +86,7 @@ def test_what_cannot_be_loaded_is_listed(tmp_path: Path) -> None:
     assert "the answers to single questions cannot be read" in listed
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tasks_and_settings_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
     keys = [s.key(), s.key(task="multi image/2"), s.key(task_version=2)]
     text = build_report(store(tmp_path, [s.record(key) for key in keys])).read_text()
@@ -88,6 +99,7 @@ def test_tasks_and_settings_have_sections_and_files_of_their_own(tmp_path: Path)
     assert names == {"multi_image_2_by_frames.png", "videoqa_by_frames.png", "videoqa-2_by_frames.png"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_environments_that_differ_are_said_to(tmp_path: Path) -> None:
     records = [s.record(s.key()), s.record(s.key(frames=1), env=s.environment(torch="2.11.0"))]
     text = build_report(store(tmp_path, records)).read_text()

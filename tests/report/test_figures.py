@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.records import Ok, Record
-from harness.report.canvas import footer_lines, png, svg
+from harness.report.canvas import footer_lines, render
 from harness.report.curves import beside, curves
 from harness.report.figures import accuracy_against_memory, kinds_heatmap
 from harness.report.frame import kinds_to_frame, records_to_frame
@@ -116,9 +116,9 @@ def test_reference_levels_follow_the_kinds_that_can_be_asked() -> None:
 
 
 def test_resolution_axis_has_every_size_and_at_most_four_panels_per_row() -> None:
-    figure = curves(records_to_frame(s.run(seeds=(0,))), "resolution")
+    figure = curves(records_to_frame(s.run(frames=(1, 2, 4, 8, 32), seeds=(0,))), "resolution")
     assert len(figure.axes) == 16
-    assert [axes.get_title() for axes in figure.axes[:4]] == ["1 frame", "4 frames", "8 frames", "32 frames"]
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["1 frame", "2 frames", "8 frames", "32 frames"]
     assert figure.axes[-1].get_xticks().tolist() == [32, 64]
 
 
@@ -234,7 +234,7 @@ def test_unusual_runs_are_drawn_without_a_warning(records: list[Record]) -> None
             curves(cells, "resolution"),
             accuracy_against_memory(cells),
         ):
-            assert png(figure).startswith(b"\x89PNG")
+            figure.draw_without_rendering()
 
 
 def test_a_method_name_that_starts_with_an_underscore_is_in_the_legend() -> None:
@@ -242,6 +242,6 @@ def test_a_method_name_that_starts_with_an_underscore_is_in_the_legend() -> None
     assert "_mine" in texts(curves(cells, "frames"))
 
 
-def test_the_same_data_give_the_same_svg() -> None:
+def test_the_same_data_give_the_same_files() -> None:
     cells = records_to_frame([s.record(s.key())])
-    assert svg(curves(cells, "frames")) == svg(curves(cells, "frames"))
+    assert render(curves(cells, "frames")) == render(curves(cells, "frames"))
