@@ -22,10 +22,15 @@ def collector_off() -> Iterator[None]:
 
 @contextmanager
 def frozen() -> Iterator[None]:
-    """Exempt all that exists from collection, so that collecting inside costs only what was made inside."""
+    """Exempt all that exists from collection, so that collecting inside costs only what was made inside.
+
+    Inside another such region, or where the process has frozen objects itself, nothing is thawed at the end.
+    """
+    outermost = gc.get_freeze_count() == 0
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if outermost:
+            gc.unfreeze()

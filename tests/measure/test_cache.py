@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import time
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.measure import cache as cache_module
 from harness.measure.cache import EntryCache, Tensors, checksum
 
 NAME = "0123456789abcdef"
@@ -130,7 +130,7 @@ def test_without_file_locks_the_work_is_still_done(
     def unsupported(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(cache_module.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     assert cache.get_or_make(NAME, decode, Maker()) == [1.5, 2.5, 3.5]
     assert entry(cache).exists()
 
