@@ -10,10 +10,11 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 ARGS ?=
+BENCHMARKS := $(if $(wildcard benchmarks/*.py),benchmarks)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CHECKED := harness fusion_impls tasks tests $(wildcard benchmarks)
-TYPED := harness tests $(wildcard benchmarks)
+CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
+TYPED := harness tests $(BENCHMARKS)
 
 .PHONY: eval test lint report clean
 .DELETE_ON_ERROR:
