@@ -225,6 +225,6 @@ def _cell(key: CellKey, weights: _Weights, spec: EvalSpec) -> PlannedCell:
         weights_path=weights.path,
         cache_dir=spec.cache.absolute(),
         plugins=tuple(plugin.absolute() for plugin in spec.plugins),
-        threads=spec.thread_count,
+        threads=spec.threads,
     )
     return PlannedCell(job=job, skip=weights.missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -101,14 +102,14 @@ class EvalSpec:
     dtype: DType = "float32"
     batch: int = 16
     out: Path | None = None
-    """None: ``results/runs/<tasks>``, so that the same command goes on where it stopped."""
+    """None: a folder below ``results/runs`` that the same command finds again, to go on where it stopped."""
     plugins: tuple[Path, ...] = ()
     resume: bool = True
     """Keep cells that are measured already; failed cells are tried again."""
     timeout_s: float = 900.0
     """Longest time for one cell."""
-    threads: int | None = None
-    """CPU threads of a cell; None takes the usable cores, at most 4."""
+    threads: int = 1
+    """CPU threads of a cell. One by default, so that times do not depend on how many cores a machine has."""
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
@@ -126,7 +127,7 @@ class EvalSpec:
             raise UsageError("no resolution is given; give at least one, for example 64 or 48x64")
         _check_numbers("batch", (self.batch,), 1)
         _check_numbers("limit", () if self.limit is None else (self.limit,), 1, empty=True)
-        _check_numbers("threads", () if self.threads is None else (self.threads,), 1, empty=True)
+        _check_numbers("threads", (self.threads,), 1)
         if not self.timeout_s > 0:
             raise UsageError(f"timeout {self.timeout_s:g} is not usable; give a number of seconds above 0")
         if not _DEVICE.fullmatch(self.device):
@@ -136,13 +137,17 @@ class EvalSpec:
 
     @property
     def out_dir(self) -> Path:
+        """Where records go; by default a folder named after the tasks and all that a grid has but one of."""
         if self.out is not None:
             return self.out
-        return Path("results") / "runs" / "+".join(dict.fromkeys(task.name for task in self.tasks))
-
-    @property
-    def thread_count(self) -> int:
-        return self.threads if self.threads is not None else default_threads()
+        parts = ["+".join(dict.fromkeys(task.name for task in self.tasks))]
+        if any(task.config for task in self.tasks):
+            parts.append(hashlib.sha256(" ".join(map(str, self.tasks)).encode()).hexdigest()[:8])
+        for name in ("backbone", "weights", "limit", "view_seed", "batch", "dtype", "device"):
+            value = getattr(self, name)
+            if value != getattr(EvalSpec, name):
+                parts.append(f"{name}={value}" if isinstance(value, int) else str(value).replace(":", ""))
+        return Path("results") / "runs" / "-".join(parts)
 
     @property
     def cache(self) -> Path:
@@ -191,12 +196,6 @@ def parse_resolutions(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
 def check_choice(name: str, value: str, options: Sequence[str]) -> None:
     if value not in options:
         raise UsageError(f"unknown {name} {value!r}: give one of {', '.join(options)}")
-
-
-def default_threads() -> int:
-    """The cores this process may use, at most 4: small models do not gain from more."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, 4)
 
 
 def default_cache_dir() -> Path:

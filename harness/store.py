@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From a schema version to the function that lifts a document to the next one."""
 
 _TEMPORARY = ".tmp-"
+_NUMBERS = re.compile(r'\[\n[^][{}"]*\]')
+"""A list of numbers in indented JSON, to be put on one line; JSON text has no line breaks inside strings."""
 
 
 class RecordError(HarnessError):
@@ -64,7 +67,9 @@ class Store:
         Raises InfrastructureError when the disk is full or the folder is not writable, ValueError for a
         record that would not load again (a measure that is not finite, for instance).
         """
-        text = record.model_dump_json(indent=1) + "\n"
+        text = (
+            _NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), record.model_dump_json(indent=1)) + "\n"
+        )
         parse_record(text)
         lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
         digest = record.key.digest

@@ -65,7 +65,7 @@ def eval_command(
     timeout: Annotated[
         float, typer.Option(help="Longest time for one cell, in seconds.")
     ] = EvalSpec.timeout_s,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="cores, at most 4")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of a cell.")] = EvalSpec.threads,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for data sets.", show_default="~/.cache/vlm-fusion-harness")
     ] = None,

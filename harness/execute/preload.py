@@ -8,11 +8,26 @@ import gc
 import importlib
 
 from harness import environment, registry
+from harness.spec import DEFAULT_BACKBONE
 
-with contextlib.suppress(Exception):
+
+def load() -> None:
+    """Import what measuring a cell needs."""
     importlib.import_module("harness.measure.cell")
     registry.discover()
+    import torch
 
+    from harness.backbones.decoder import Decoder
+
+    # Building the default backbone imports its classes from transformers, the slowest import of all.
+    backbone = registry.backbones.get(DEFAULT_BACKBONE)
+    with torch.device("meta"):
+        Decoder(backbone.config(backbone.intermediate_size, 64))
+
+
+# Whatever is wrong here is met again, and reported, in the processes that need it.
+with contextlib.suppress(Exception):
+    load()
 environment.source_commit()
 gc.collect()
 gc.freeze()

@@ -1,4 +1,4 @@
-"""One cell in its own process, forked from a server that has torch loaded already."""
+"""One cell in its own process, on a CPU forked from a server that has torch loaded already."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess, SpawnProcess
 from pathlib import Path
 from typing import Literal
 
@@ -44,8 +45,10 @@ class Ending:
     environment: Environment | None
 
 
-def start_server(preload: Sequence[str] = PRELOAD) -> None:
+def start_server(preload: Sequence[str] = PRELOAD, *, device: str = "cpu") -> None:
     """Start the fork server, so that it loads torch while the caller does something else."""
+    if _start_method(device) != "forkserver":
+        return
     with _main_hidden(), _starting():
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
         multiprocessing.forkserver.ensure_running()
@@ -67,9 +70,9 @@ def run_in_process(
     kills_before = oom_kills()
     with tempfile.NamedTemporaryFile(prefix="harness-cell-", suffix=".log") as log:
         here, there = multiprocessing.Pipe()
-        process = multiprocessing.get_context("forkserver").Process(
-            target=_child, args=(job.to_json(), str(out), measure, log.name, there), daemon=True
-        )
+        process: ForkServerProcess | SpawnProcess = multiprocessing.get_context(
+            _start_method(job.key.device)
+        ).Process(target=_child, args=(job.to_json(), str(out), measure, log.name, there), daemon=True)
         with _main_hidden(), _starting():
             process.start()
         there.close()
@@ -91,6 +94,11 @@ def run_in_process(
         else:
             failed = _crashed(process.exitcode, watch.stage, oom_kills() > kills_before, _tail(log.name))
         return Ending(failed=failed, environment=watch.environment)
+
+
+def _start_method(device: str) -> Literal["forkserver", "spawn"]:
+    # A CUDA driver that anything has asked for its devices does not survive a fork.
+    return "forkserver" if device == "cpu" else "spawn"
 
 
 class _Watch:

@@ -31,12 +31,12 @@ ENVIRONMENT = Environment(
 )
 
 
-def key(frames: int = 1, *, weights: str = "random", method: str = "toy") -> CellKey:
+def key(frames: int = 1, *, weights: str = "random", device: str = "cpu") -> CellKey:
     return CellKey(
         task="counting",
         task_version=1,
         task_config={},
-        method=method,
+        method="toy",
         method_config={"layers": [0, 2]},
         frames=frames,
         height=8,
@@ -48,13 +48,17 @@ def key(frames: int = 1, *, weights: str = "random", method: str = "toy") -> Cel
         limit=None,
         batch=1,
         dtype="float32",
-        device="cpu",
+        device=device,
     )
 
 
-def job(folder: Path, frames: int = 1, *, weights: str = "random") -> CellJob:
+def job(folder: Path, frames: int = 1, *, weights: str = "random", device: str = "cpu") -> CellJob:
     return CellJob(
-        key=key(frames, weights=weights), weights_path=None, cache_dir=folder, plugins=(), threads=1
+        key=key(frames, weights=weights, device=device),
+        weights_path=None,
+        cache_dir=folder,
+        plugins=(),
+        threads=1,
     )
 
 

@@ -83,6 +83,15 @@ def test_a_crash_is_told_by_the_parent(tmp_path: Path, fake: str, message: str) 
     assert ending.environment is not None
 
 
+def test_a_cell_for_a_gpu_starts_afresh(tmp_path: Path) -> None:
+    job = cells.job(tmp_path, device="cuda")
+    Store(tmp_path / "run").open()
+    stages: list[str] = []
+    ending = run_in_process(job, tmp_path / "run", f"{fakes.__name__}:parent", 60.0, stages.append)
+    assert ending.failed is None
+    assert stages == [str(os.getpid())]
+
+
 def test_a_crash_keeps_the_last_words(tmp_path: Path) -> None:
     failed = run(tmp_path, "segfault").failed
     assert failed is not None
