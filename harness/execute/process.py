@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess, SpawnProcess
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +47,7 @@ class Ending:
 
 def start_server(preload: Sequence[str] = PRELOAD, *, device: str = "cpu") -> None:
     """Start the fork server, so that it loads torch while the caller does something else."""
-    if _start_method(device) != "forkserver":
+    if not isinstance(_context(device), ForkServerContext):
         return
     with _main_hidden(), _starting():
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
@@ -70,9 +70,9 @@ def run_in_process(
     kills_before = oom_kills()
     with tempfile.NamedTemporaryFile(prefix="harness-cell-", suffix=".log") as log:
         here, there = multiprocessing.Pipe()
-        process: ForkServerProcess | SpawnProcess = multiprocessing.get_context(
-            _start_method(job.key.device)
-        ).Process(target=_child, args=(job.to_json(), str(out), measure, log.name, there), daemon=True)
+        process = _context(job.key.device).Process(
+            target=_child, args=(job.to_json(), str(out), measure, log.name, there), daemon=True
+        )
         with _main_hidden(), _starting():
             process.start()
         there.close()
@@ -96,9 +96,11 @@ def run_in_process(
         return Ending(failed=failed, environment=watch.environment)
 
 
-def _start_method(device: str) -> Literal["forkserver", "spawn"]:
+def _context(device: str) -> ForkServerContext | SpawnContext:
     # A CUDA driver that anything has asked for its devices does not survive a fork.
-    return "forkserver" if device == "cpu" else "spawn"
+    if device == "cpu":
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
 
 
 class _Watch:

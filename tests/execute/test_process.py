@@ -151,6 +151,12 @@ def test_the_callers_script_is_not_run_again(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["script runs", "None"], done.stderr
 
 
+def test_the_fork_server_loads_what_a_cell_needs() -> None:
+    code = "from harness.execute import preload; preload.load()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_kernels_kill_count_is_read() -> None:
     assert process.oom_kills() >= 0
 
