@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from harness.backbones.decoder import Decoder
 from harness.encoders.patch import PatchEncoder, PatchEncoderConfig
 from harness.errors import InfrastructureError, UsageError, unknown
 from harness.fusion import FusionConfig, FusionMethod
+from harness.tokenizer import extended, unknown_words
 from harness.vlm import FusedModel, TrainedRange
 
 SHIPPED = Path(__file__).parent / "reference_models"
@@ -44,6 +45,8 @@ class ModelConfig(BaseModel):
     intermediate_size: int
     encoder_digest: str
     seed: int
+    extra_words: tuple[str, ...] = ()
+    """Words of the tasks trained on that the backbone's tokenizer lacks."""
     tasks: tuple[str, ...] = ()
     max_frames: int | None = None
     heights: tuple[int, ...] = ()
@@ -91,12 +94,14 @@ def matched_intermediate_size(method: str, config: FusionConfig, spec: BackboneS
     if spec.parameter_budget is None:
         return spec.intermediate_size
 
+    tokenizer = spec.tokenizer()
+
     def count(width: int) -> int:
         with torch.device("meta"):
-            decoder = Decoder(spec.config(width))
+            decoder = Decoder(spec.config(width, tokenizer.get_vocab_size()))
             encoder = PatchEncoder(PatchEncoderConfig())
             fusion = registry.methods.get(method)(config, decoder)
-            return FusedModel(decoder, encoder, fusion, spec.tokenizer()).parameter_count()
+            return FusedModel(decoder, encoder, fusion, tokenizer).parameter_count()
 
     base, step = count(spec.intermediate_size), 64
     per_unit = (count(spec.intermediate_size + step) - base) / step
@@ -109,13 +114,19 @@ def _assemble(config: ModelConfig, encoder: PatchEncoder) -> FusedModel:
     method = registry.methods.get(config.method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        decoder = Decoder(spec.config(config.intermediate_size))
+        tokenizer = extended(spec.tokenizer(), config.extra_words)
+        decoder = Decoder(spec.config(config.intermediate_size, tokenizer.get_vocab_size()))
         fusion: FusionMethod = method(method_config(config.method, config.method_config), decoder)
-        return FusedModel(decoder, encoder, fusion, spec.tokenizer(), config.trained_on)
+        return FusedModel(decoder, encoder, fusion, tokenizer, config.trained_on)
 
 
-def new_config(method: str, settings: Mapping[str, object], backbone: str, seed: int) -> ModelConfig:
-    """The config of an untrained model, its FFN width matched to the backbone's parameter budget."""
+def new_config(
+    method: str, settings: Mapping[str, object], backbone: str, seed: int, words: Iterable[str] = ()
+) -> ModelConfig:
+    """The config of an untrained model, its FFN width matched to the backbone's parameter budget.
+
+    ``words`` are those that it must be able to read and answer.
+    """
     spec = registry.backbones.get(backbone)
     return ModelConfig(
         method=method,
@@ -124,6 +135,7 @@ def new_config(method: str, settings: Mapping[str, object], backbone: str, seed:
         intermediate_size=matched_intermediate_size(method, method_config(method, settings), spec),
         encoder_digest=load_encoder().digest,
         seed=seed,
+        extra_words=unknown_words(spec.tokenizer(), words),
     )
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class BackboneSpec:
     """A decoder by config.
 
-    ``config(intermediate_size)`` builds the ``transformers`` config for a given FFN width. Where
+    ``config(intermediate_size, vocab_size)`` builds the ``transformers`` config. Where
     ``parameter_budget`` is set, the FFN width is chosen per method so that every fused model has that many
     trainable parameters.
     """
 
     name: str
     summary: str
-    config: Callable[[int], PretrainedConfig]
+    config: Callable[[int, int], PretrainedConfig]
     tokenizer: Callable[[], Tokenizer]
     intermediate_size: int
     parameter_budget: int | None

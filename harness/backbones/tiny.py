@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
-def _config(intermediate_size: int) -> PretrainedConfig:
+def _config(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
     from transformers import Qwen3Config
 
     return Qwen3Config(
-        vocab_size=_tokenizer().get_vocab_size(),
+        vocab_size=vocab_size,
         hidden_size=96,
         intermediate_size=intermediate_size,
         num_hidden_layers=4,

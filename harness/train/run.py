@@ -47,7 +47,8 @@ def train(spec: TrainSpec, progress: Progress = print, recipe: Recipe | None = N
     torch.set_num_threads(spec.threads)
     registry.discover()
     tasks = [registry.tasks.get(name)() for name in spec.tasks]
-    config = new_config(spec.method, spec.method_config, spec.backbone, spec.seed)
+    words = {word for task in tasks for word in task.vocabulary()}
+    config = new_config(spec.method, spec.method_config, spec.backbone, spec.seed, words)
     folder = spec.out / folder_name(spec) / f"seed{spec.seed}"
     run = _Run(spec, recipe, tasks, config, folder)
     if spec.resume:

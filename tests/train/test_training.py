@@ -66,6 +66,7 @@ def test_training_changes_every_weight_and_the_folder_loads(tmp_path: Path) -> N
     trained = load_file(folder / WEIGHTS)
     assert all(tensor.dtype == torch.float16 for tensor in trained.values())
     model = load_model(folder)
+    assert model.text_of(model.token_ids("yellow blue").tolist()) == "yellow blue"
     assert model.trained_on is not None
     assert model.trained_on.max_frames == 2
     assert find_weights("casa", {"gists": 1}, BACKBONE, 0, [tmp_path]) == folder
