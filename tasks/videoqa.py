@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.media.clips import STYLES, Clips, Style, Truth, draw_clips
+from harness.media.clips import STYLES, Style, Truth, draw_clips
 from harness.media.digits import digit_bank
 from harness.media.questions import KINDS, Draft, choose, spoken, words
 from harness.media.render import NOISE, render

@@ -1,1 +1,1 @@
-"""Media: rendered scenes, real pictures, video files, frame samplers and the cached data sets made of them."""
+"""Media: rendered scenes, real pictures, video files, frame samplers and the cached sets made of them."""

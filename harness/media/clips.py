@@ -1,8 +1,8 @@
 """Clips of 16 seconds: what they show in every second, in three styles.
 
-``changing``: every second is an independent scene. ``dialogue``: the same, and after every frame a turn of text
-asks and answers something about it. ``moving``: one coloured digit comes from a neighbouring cell and is in the
-middle in the last second; nothing else moves.
+``changing``: every second is an independent scene. ``dialogue``: the same, and after every frame a turn of
+text asks and answers something about it. ``moving``: one coloured digit comes from a neighbouring cell and is
+in the middle in the last second; nothing else moves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Real handwritten digits, split by instance before anything else is done with them.
 
-Source: scikit-learn's copy of the UCI "Optical Recognition of Handwritten Digits" test set: 1,797 images of 8 x 8
-pixels with 17 grey levels (BSD-3 package; data CC BY 4.0, E. Alpaydin and C. Kaynak, 1998).
+Source: scikit-learn's copy of the UCI "Optical Recognition of Handwritten Digits" test set: 1,797 images of
+8 x 8 pixels with 17 grey levels (BSD-3 package; data CC BY 4.0, E. Alpaydin and C. Kaynak, 1998).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class DigitBank:
         """A uniformly drawn instance for every entry of ``digit`` (0..9, or EMPTY)."""
         first = np.append(self.first, self.blank)
         count = np.append(self.count, 1)
-        return first[digit] + (rng.random(digit.shape) * count[digit]).astype(np.int64)
+        drawn: npt.NDArray[np.int64] = (rng.random(digit.shape) * count[digit]).astype(np.int64)
+        return first[digit] + drawn
 
 
 @lru_cache(maxsize=2)

@@ -40,7 +40,7 @@ def moving_scenes(rng: np.random.Generator, bank: DigitBank, n: int) -> Scenes:
 def halfway_scenes(
     rng: np.random.Generator, bank: DigitBank, n: int, still: Scenes
 ) -> tuple[Scenes, Ints, Ints]:
-    """``still`` followed by n scenes with a digit on its way, with labels by the cell that holds its centre."""
+    """``still`` followed by n scenes with a digit on its way, labelled in the cell that holds its centre."""
     moving = moving_scenes(rng, bank, n)
     direction = rng.integers(0, 4, size=n)
     shift = approach(direction, rng.integers(0, 61, size=n), 60)

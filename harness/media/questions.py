@@ -1,7 +1,7 @@
-"""Questions about a clip, made after its frames were drawn, so that the frames shown answer every one of them.
+"""Questions about a clip, made after its frames were drawn, so that the frames shown answer each of them.
 
-A draft carries the answer which the last frame would give to the same question. :func:`admit` rejects a history
-question whose answer leaks: the last frame gives it, or too few answers are possible at this number of frames.
+A draft carries the answer which the last frame would give to the same question. :func:`admit` rejects a
+history question whose answer leaks: the last frame gives it, or the number of frames fixes it.
 """
 
 from __future__ import annotations
@@ -207,12 +207,11 @@ BY_STYLE: dict[Style, tuple[str, ...]] = {
 
 
 def candidates(truth: Truth, seconds: Sequence[int]) -> dict[str, list[Draft]]:
-    """Every admitted question about a clip of which the given seconds are shown (in order, the last one 15)."""
+    """Every admitted question about a clip of which the given seconds are shown (in order, up to 15)."""
     found: dict[str, list[Draft]] = {}
-    said = {spoken(truth.turns[LAST_SECOND], LAST_SECOND)} if truth.turns else set()
     for kind in BY_STYLE[truth.style]:
         drafts = [draft for draft in _MAKERS[kind](truth, seconds) if admit(draft, len(seconds))]
-        if said and kind == "now":
+        if truth.turns and kind == "now":
             drafts = [draft for draft in drafts if not _just_said(truth, draft)]
         if drafts:
             found[kind] = drafts

@@ -1,7 +1,7 @@
 """Draw scenes at any size, vectorised over frames.
 
-Every step up to noise and clipping is linear (bilinear enlarging of the 8 x 8 ink, placing, area resizing), so a
-frame is drawn at its final size at once: placing and resizing are folded into one [size, 8] matrix per axis.
+Every step up to noise and clipping is linear (bilinear enlarging of the 8 x 8 ink, placing, area resizing),
+so a frame is drawn at its final size at once: placing and resizing are one [size, 8] matrix per axis.
 The native size of a clip, 128 x 128, is the special case in which the resizing is the identity.
 """
 
@@ -83,7 +83,7 @@ def render(
     n = len(scenes)
     rows, columns = _backdrop_axis(height), _backdrop_axis(width)
     backdrop = rows @ backdrops.transpose(1, 0, 2, 3) @ columns.T
-    canvas = backdrop[:, backdrop_of]
+    canvas: Floats = backdrop[:, backdrop_of].astype(np.float32, copy=False)
     for cell in range(9):
         moved = np.abs(scenes.shift[:, cell]).max(axis=1) > JITTER_PX + 1
         if cell == MIDDLE and moved.any():
@@ -101,7 +101,7 @@ def render(
 def _paste(
     canvas: Floats, frames: Ints, scenes: Scenes, cell: int, window: tuple[slice, slice], bank: DigitBank
 ) -> None:
-    """Blend one cell's digit into ``canvas`` [3, n, height, width] for the given frames, inside the window."""
+    """Blend one cell's digit into ``canvas`` [3, n, height, width] for the given frames, inside a window."""
     side_index = scenes.side[frames, cell]
     side = np.array(SIZES_PX)[side_index]
     axes = []

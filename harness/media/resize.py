@@ -1,4 +1,4 @@
-"""The one resizing of the harness: an antialiased area filter, the same for rendered, decoded and user media."""
+"""The one resizing of the harness: an antialiased area filter, for rendered, decoded and user media alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from harness.stream import Pixels
 
 FILTER = Image.Resampling.HAMMING
-"""Support of one output pixel on each side: averages areas like a box, without its half-pixel dislocations."""
+"""Support of one output pixel on each side: averages areas like a box, without its dislocations."""
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:

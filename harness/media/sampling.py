@@ -1,4 +1,4 @@
-"""Which frames of a clip are shown: distinct seconds, spread over the clip, the last one always among them."""
+"""Which frames of a clip are shown: distinct seconds, spread over the clip, always with the last one."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ SIZES_PX = (28, 31, 34)
 class Scenes:
     """n scenes: what is in each cell, and how it is drawn.
 
-    digit [n, 9] 0..9 or EMPTY; colour [n, 9] index into COLOURS; instance [n, 9] index into the split's bank;
-    shift [n, 9, 2] (y, x) in native pixels from the cell's centre; side [n, 9] index into SIZES_PX; gain [n, 9].
+    digit [n, 9] 0..9 or EMPTY; colour [n, 9] index into COLOURS; instance [n, 9] index into the split's
+    bank; shift [n, 9, 2] (y, x) in native pixels from the cell's centre; side [n, 9] index into SIZES_PX;
+    gain [n, 9].
     """
 
     digit: Ints
