@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -22,6 +23,7 @@ from harness.report.text import listed, numbered, plot
 
 PANEL_WIDTH = 3.1
 PANEL_HEIGHT = 2.05
+LEGEND_ROW = 0.16
 INK = "#333333"
 FAINT = "#666666"
 
@@ -82,22 +84,26 @@ def render(figure: Figure) -> Drawing:
 
 
 def add_header(figure: Figure, title: str, handles: Sequence[Line2D | Patch]) -> None:
-    """The title with the legend under it, as many entries side by side as the width takes."""
+    """The title with the legend under it, as many entries side by side as fit; the figure grows."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     columns = max(1, int(figure.get_figwidth() // (0.055 * longest + 0.5)))
+    columns = min(columns, max(len(handles), 1))
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * -(-len(handles) // columns))
     figure.legend(
         handles=list(handles),
         title=title,
         title_fontsize=10,
         loc="outside upper center",
-        ncol=min(columns, max(len(handles), 1)),
+        ncol=columns,
     )
 
 
 def add_footer(figure: Figure, cells: pd.DataFrame) -> None:
     """Where the numbers come from, in small print at the lower edge."""
+    per_line = int(figure.get_figwidth() / 0.046)
+    lines = [part for line in footer_lines(cells) for part in textwrap.wrap(line, per_line)]
     figure.supxlabel(
-        "\n".join(plot(line, longest=220) for line in footer_lines(cells)),
+        "\n".join(plot(line, longest=per_line) for line in lines),
         fontsize=6,
         color=FAINT,
         x=0.01,

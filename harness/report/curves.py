@@ -73,7 +73,7 @@ def curves(cells: pd.DataFrame, axis: Axis) -> Figure:
     with style():
         single = len(facets) == 1
         rows, columns = (2, 2) if single else (len(METRICS), len(facets))
-        figure = new_figure(max(PANEL_WIDTH * columns, 6.6), PANEL_HEIGHT * rows + 1.5)
+        figure = new_figure(max(PANEL_WIDTH * columns, 6.6), PANEL_HEIGHT * rows + 0.75)
         grid = figure.subplots(rows, columns, sharex=True, sharey=False if single else "row", squeeze=False)
         for column, facet in enumerate(facets):
             here = points[points[_other(axis)] == facet]
@@ -141,7 +141,10 @@ def _method(axes: Axes, metric: Metric, rows: pd.DataFrame, models: pd.DataFrame
     outside = data["extrapolated"].astype(bool).to_numpy()
     if metric.low is not None and metric.high is not None:
         low, high = numeric(data[metric.low]) * metric.factor, numeric(data[metric.high]) * metric.factor
-        axes.fill_between(at, low, high, color=look.color, alpha=0.16, linewidth=0)
+        if len(data) > 1:
+            axes.fill_between(at, low, high, color=look.color, alpha=0.16, linewidth=0)
+        else:
+            axes.vlines(at, low, high, color=look.color, alpha=0.16, linewidth=6)
     if metric.share and rows["models"].max() > 1:
         axes.plot(
             numeric(models[x]) * beside(rows[x]),
@@ -192,12 +195,16 @@ def _failures(axes: Axes, points: pd.DataFrame, x: str, look: dict[str, Look]) -
     """A cross in the method's colour at the size where it failed, in the room that :func:`_y_axis` leaves."""
     failed = points[points["failed"] > 0]
     order = ordered(list(zip(failed["method"], failed["method_name"], strict=True)))
-    for row in rows_of(failed):
+    named = set()
+    for row in rows_of(failed.sort_values(x)):
         kinds = "/".join(FAILURES.get(kind, kind) for kind in row["failures"].split(", "))
         place = (row[x], 0.955 - HEADROOM * order.index(row["method"]))
         color = look[row["method"]].color
         over = axes.get_xaxis_transform()
         axes.plot(*place, transform=over, marker="X", markersize=5.5, color=color, linestyle="none", zorder=4)
+        if (row["method"], kinds) in named:
+            continue
+        named.add((row["method"], kinds))
         axes.annotate(
             kinds,
             place,
@@ -219,7 +226,8 @@ def _y_axis(axes: Axes, metric: Metric, points: pd.DataFrame) -> None:
     elif len(values) and values.min() > 0 and values.max() / values.min() > LOG_FROM:
         log2_y(axes)
     elif len(values) and values.min() >= 0:
-        axes.set_ylim(bottom=0)
+        shared = axes.get_shared_y_axes().get_siblings(axes)
+        axes.set_ylim(0, max(1.08 * max(one.dataLim.y1 for one in shared), 1e-9))
     room = HEADROOM * points[points["failed"] > 0]["method"].nunique()
     low, high = axes.get_ylim()
     grown = 1 / (1 - min(room, 0.5))

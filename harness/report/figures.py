@@ -43,6 +43,8 @@ def kinds_heatmap(table: KindTable, cells: pd.DataFrame) -> Figure:
             cmap="Blues",
             annot=texts,
             fmt="",
+            xticklabels=False,
+            yticklabels=False,
             annot_kws={"fontsize": 6.5},
             linewidths=1,
             linecolor="white",
@@ -52,9 +54,13 @@ def kinds_heatmap(table: KindTable, cells: pd.DataFrame) -> Figure:
         for row, column in zip(*np.nonzero(values.isna().to_numpy()), strict=True):
             axes.text(column + 0.5, row + 0.5, NO_DATA, ha="center", va="center", color=FAINT, fontsize=7)
         axes.axhline(len(table.low), color="white", linewidth=5)
-        names = [f"{_wrapped(kind)}\n(n = {table.scored[kind]:,})" for kind in values.columns]
+        names = [
+            f"{_wrapped(kind.replace('_', ' '), 13)}\n(n = {table.scored[kind]:,})" for kind in values.columns
+        ]
         axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=0, fontsize=6.5)
-        axes.set_yticks(np.arange(len(values)) + 0.5, [plot(label) for label in values.index], rotation=0)
+        axes.set_yticks(
+            np.arange(len(values)) + 0.5, [_wrapped(label, 24) for label in values.index], rotation=0
+        )
         axes.set(xlabel="", ylabel="")
         axes.tick_params(length=0)
         axes.grid(visible=False)
@@ -63,8 +69,8 @@ def kinds_heatmap(table: KindTable, cells: pd.DataFrame) -> Figure:
     return figure
 
 
-def _wrapped(kind: str) -> str:
-    return "\n".join(textwrap.wrap(plot(kind).replace("_", " "), 13)) or NO_DATA
+def _wrapped(name: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(plot(name), width)) or NO_DATA
 
 
 def accuracy_against_memory(cells: pd.DataFrame) -> Figure:
@@ -75,7 +81,7 @@ def accuracy_against_memory(cells: pd.DataFrame) -> Figure:
     sizes = points.drop_duplicates("resolution").sort_values("side_px")["resolution"].tolist()
     with style():
         columns = max(len(sizes), 1)
-        figure = new_figure(max((PANEL_WIDTH + 0.5) * columns, 6.0), 4.3)
+        figure = new_figure(max((PANEL_WIDTH + 0.5) * columns, 6.0), 3.9)
         grid = figure.subplots(1, columns, sharex=True, sharey=True, squeeze=False)[0]
         for axes, size in zip(grid, sizes, strict=False):
             models = cells[(cells["resolution"] == size) & (cells["outcome"] == "ok")]
@@ -129,10 +135,11 @@ def _plane(axes: Axes, points: pd.DataFrame, models: pd.DataFrame, look: dict[st
 
 def _memory_axis(axes: Axes, points: pd.DataFrame) -> None:
     values = np.log2(numeric(points["above_resting_bytes"]) / MIB)
-    powers = range(int(np.floor(values.min())), int(np.ceil(values.max())) + 1)
+    low, high = int(np.floor(values.min() - 0.1)), int(np.ceil(values.max() + 0.1))
+    powers = range(low, high + 1)
     step = len(powers) // 8 + 1
     log2_x(axes, [2.0**power for power in powers[::step]], [f"{2.0**power:.3g}" for power in powers[::step]])
-    axes.set_xlim(2.0 ** (values.min() - 0.4), 2.0 ** (values.max() + 0.4))
+    axes.set_xlim(2.0 ** (low - 0.1), 2.0 ** (high + 0.1))
 
 
 def _frame_labels(points: pd.DataFrame, look: dict[str, Look]) -> list[tuple[float, float, str, str]]:

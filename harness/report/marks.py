@@ -24,7 +24,9 @@ def draw_references(axes: Axes, points: pd.DataFrame, x: str, references: Mappin
     """The levels of chance and the oracles against ``x``; they move with the kinds that can be asked."""
     for column, reference in references.items():
         levels = points.groupby(x)[column].mean().dropna()
-        if len(levels):
+        if len(levels) == 1:
+            axes.axhline(levels.iloc[0], **reference.line_style(), label=reference.label, zorder=1.5)
+        elif len(levels):
             axes.plot(levels.index, levels, **reference.line_style(), label=reference.label, zorder=1.5)
 
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from harness.records import Ok, Record
 from harness.report.canvas import footer_lines, render
-from harness.report.curves import beside, curves
+from harness.report.curves import Axis, beside, curves
 from harness.report.figures import accuracy_against_memory, kinds_heatmap
 from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
@@ -35,8 +35,7 @@ def small() -> Figure:
 def data(axes: Axes, color: str, marker: str = "None") -> list[tuple[float, float]]:
     """Every finite point of the lines with that colour and marker."""
     lines = [line for line in axes.lines if line.get_color() == color and line.get_marker() == marker]
-    points = [pair for line in lines for pair in zip(*line_data(line), strict=True)]
-    return sorted({(x, y) for x, y in points if np.isfinite(y)})
+    return sorted({pair for line in lines for pair in points_of(line)})
 
 
 def line_data(line: Line2D) -> tuple[list[float], list[float]]:
@@ -66,6 +65,23 @@ def test_curves_draw_the_points_of_the_frame(row: int, column: str, factor: floa
             drawn = data(figure.axes[2 * row + facet], look[method].color, look[method].marker)
             single = data_beside(drawn, mine["frames"])
             assert sorted(set(drawn) - single) == [pair for pair in expected if np.isfinite(pair[1])]
+
+
+@pytest.mark.parametrize("axis", ["frames", "resolution"])
+def test_nothing_that_is_measured_lies_outside_its_panel(axis: Axis) -> None:
+    figure = small() if axis == "frames" else curves(CELLS, axis)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        left, right = axes.get_xlim()
+        drawn = [
+            pair for line in axes.lines if line.get_transform() == axes.transData for pair in points_of(line)
+        ]
+        assert drawn
+        assert all(left < x < right and low < y < high for x, y in drawn)
+
+
+def points_of(line: Line2D) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in zip(*line_data(line), strict=True) if np.isfinite(y)]
 
 
 def data_beside(drawn: list[tuple[float, float]], frames: pd.Series) -> set[tuple[float, float]]:
@@ -235,6 +251,18 @@ def test_unusual_runs_are_drawn_without_a_warning(records: list[Record]) -> None
             accuracy_against_memory(cells),
         ):
             figure.draw_without_rendering()
+
+
+def test_hostile_names_are_drawn_in_the_heat_map() -> None:
+    figure = heat([s.record(s.key(HOSTILE, task=HOSTILE))])
+    figure.draw_without_rendering()
+    assert (
+        figure.axes[0]
+        .get_yticklabels()[0]
+        .get_text()
+        .lstrip("\N{ZERO WIDTH SPACE}")
+        .startswith(r"_\$x^{\$ <b>|")
+    )
 
 
 def test_a_method_name_that_starts_with_an_underscore_is_in_the_legend() -> None:
