@@ -48,18 +48,21 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     """
     torch.set_num_threads(job.threads)
     registry.discover(job.plugins)
-    with frozen():
-        return _measure(job, progress)
-
-
-def _measure(job: CellJob, progress: Progress) -> CellResult:
     key = job.key
     progress("loading")
     task = load_task(key)
     model = _load_model(job)
+    progress("frames")
     cache = EntryCache(job.cache_dir / "views", progress)
     asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
     view = load_view(key.task, task, asked, model, key.device, cache)
+    with frozen():
+        return _measure(key, task, model, view, progress)
+
+
+def _measure(
+    key: CellKey, task: Task, model: FusedModel, view: EncodedView, progress: Progress
+) -> CellResult:
     workload = _workload(key, model, view)
     with recording() as routes:
         outcomes = answer_all(model, task, view, device=key.device, batch=key.batch, progress=progress)

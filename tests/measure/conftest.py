@@ -10,7 +10,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from harness import registry
-from harness.encoders.patch import PatchEncoder, PatchEncoderConfig
 from harness.measure.cache import EntryCache
 from harness.measure.collector import frozen
 from harness.measure.views import EncodedView, load_view
@@ -57,20 +56,6 @@ def quick_collector() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def untrained_encoder() -> Iterator[None]:
-    """An encoder with random weights: nothing here depends on what the shipped one has learned."""
-
-    def make() -> PatchEncoder:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return PatchEncoder(PatchEncoderConfig()).requires_grad_(False)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.models.load_encoder", make)
-        yield
-
-
 @pytest.fixture
 def pictures() -> Iterator[type[Pictures]]:
     """The task, registered for one test."""
@@ -81,7 +66,7 @@ def pictures() -> Iterator[type[Pictures]]:
 
 
 @pytest.fixture(scope="session")
-def models(untrained_encoder: None) -> dict[str, FusedModel]:
+def models() -> dict[str, FusedModel]:
     """One model with random weights per method."""
     return {method: build_model(method, {}, BACKBONE, 0) for method in METHODS}
 

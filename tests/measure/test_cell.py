@@ -44,7 +44,7 @@ def test_a_cell_of_every_method(method: str, job: Job, warnings: list[str]) -> N
     assert measures.prefill_flops is not None
     assert measures.prefill_flops > 0
     assert measures.attention_routes == ("blocks:cpu",)
-    assert {"loading", "answering 4/4", "memory", "latency"} <= set(warnings)
+    assert {"loading", "frames", "answering 4/4", "memory", "latency"} <= set(warnings)
 
 
 def test_methods_see_the_same_frames_and_share_them(job: Job, pictures: type[Pictures]) -> None:
