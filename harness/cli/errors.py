@@ -48,6 +48,11 @@ def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        say(f"error: {one_line(error)}; free the way and run the same command again")
+        raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -7,13 +7,13 @@ from typing import TextIO
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from harness.plan import method_label
 from harness.records import Accuracy, Failed, Measures, Record, Skipped, Timing
 
-_PLAIN_WIDTH = 200
 _NONE = "–"  # noqa: RUF001
 
 
@@ -25,7 +25,7 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
     several_tasks = len({record.key.task for record in shown}) > 1
     several_seeds = len({record.key.seed for record in shown}) > 1
     terminal = stream.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2)
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, collapse_padding=True, pad_edge=False)
     left = [("task", several_tasks), ("method", True)]
     right = [("frames", True), ("pixels", True), ("seed", several_seeds)]
     for name in (name for name, wanted in left if wanted):
@@ -37,10 +37,16 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
         cells = [key.task] * several_tasks + [method_label(key), str(key.frames), f"{key.height}x{key.width}"]
         cells += [str(key.seed)] * several_seeds + _measure_cells(record)
         table.add_row(*map(Text, cells))
-    console = Console(file=stream, width=None if terminal else _PLAIN_WIDTH, highlight=False)
+    console = Console(file=stream, highlight=False)
+    # A terminal that is too narrow breaks the lines; cut columns would lose figures.
+    console.width = max(console.width, _width_of(table, console))
     console.print(table)
     if any(not isinstance(r.outcome, Failed | Skipped) and r.outcome.measures.extrapolated for r in shown):
         console.print("* beyond the frames or the resolutions that the weights were trained on", markup=False)
+
+
+def _width_of(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(width=1000), table).maximum
 
 
 _MEASURES = ("accuracy % [95 %]", "peak MiB", "prefill ms", "per frame ms", "parameters")

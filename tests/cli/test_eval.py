@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.plan import CellJob
 from harness.registry import BrokenPlugin
 from harness.store import load_records
 
@@ -35,6 +36,14 @@ def test_json_is_one_document_on_standard_output(world: World) -> None:
     assert document[0]["outcome"]["measures"]["memory"]["peak_bytes"] == 2**20
     assert all((world.folder / "run" / "records" / f"{entry['digest']}.json").exists() for entry in document)
     assert "report.md" in done.stderr
+
+
+def test_methods_vary_fastest_and_seeds_next(world: World) -> None:
+    done = world.eval("--frames", "2,1", "--seed", "0,1", "--weights", "random", "--plan-only")
+    cells = [CellJob.from_json(Path(line.split()[4]).read_text()).key for line in done.stdout.splitlines()]
+    assert [(key.frames, key.seed, key.method) for key in cells] == [
+        (frames, seed, method) for frames in (2, 1) for seed in (0, 1) for method in ("other", "toy")
+    ]
 
 
 def test_running_again_measures_nothing_and_shows_the_same(world: World) -> None:
