@@ -18,7 +18,7 @@ from harness.cli import app
 from harness.execute.process import start_server
 from harness.execute.run import run_eval
 from harness.registry import BrokenPlugin, Registry
-from tests.execute import fakes
+from tests.execute import cells, fakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +68,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(registry, "discover", discovery(made))
     monkeypatch.setitem(sys.modules, "harness.models", models(made))
     monkeypatch.setitem(sys.modules, "harness.report.build", report())
-    start_server(())
+    start_server(cells.PRELOAD)
 
     def evaluate(*arguments: Any) -> Any:
         name = f"{fakes.__name__}:{made.fake}"
-        return functools.partial(run_eval, measure=name, preload=())(*arguments)
+        return functools.partial(run_eval, measure=name, preload=cells.PRELOAD)(*arguments)
 
     monkeypatch.setattr(execute, "run_eval", evaluate)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

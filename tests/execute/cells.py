@@ -15,6 +15,8 @@ from . import fakes
 SUBPROCESS_ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 """Lets a process started by a test import the tests."""
 
+PRELOAD = ("tests.execute.preload",)
+
 ENVIRONMENT = Environment(
     harness="0",
     python="3",

@@ -23,7 +23,7 @@ from . import cells, fakes
 
 @pytest.fixture(autouse=True, scope="module")
 def _server() -> None:
-    start_server(())
+    start_server(cells.PRELOAD)
 
 
 def run(folder: Path, fake: str, timeout_s: float = 30.0, stages: list[str] | None = None) -> Ending:

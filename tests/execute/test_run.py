@@ -24,7 +24,7 @@ from . import cells, fakes
 
 @pytest.fixture(autouse=True, scope="module")
 def _server() -> None:
-    start_server(())
+    start_server(cells.PRELOAD)
 
 
 def run(plan: Plan, folder: Path, fake: str = "logged", *, resume: bool = True) -> list[Record]:
@@ -129,7 +129,7 @@ import sys
 from pathlib import Path
 from tests.execute import cells, test_run
 from harness.execute.process import start_server
-start_server(())
+start_server(cells.PRELOAD)
 folder = Path(sys.argv[1])
 print("up", flush=True)
 test_run.run(cells.plan(folder, 1, 2, 4, 8), folder, "logged_then_slow")
