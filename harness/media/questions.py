@@ -201,8 +201,15 @@ _MAKERS: dict[str, Callable[[Truth, Sequence[int]], Iterator[Draft]]] = {
 }
 BY_STYLE: dict[Style, tuple[str, ...]] = {
     "changing": ("now", "right_of", "past", "past_position", "last_seen", "when"),
-    "dialogue": ("now", "dialogue", "unspoken"),
+    "dialogue": ("now", "right_of", "dialogue", "unspoken"),
     "moving": ("now", "motion"),
+}
+
+
+_QUOTAS: dict[Style, dict[str, int]] = {
+    "changing": {"now": 2, "right_of": 3, "past": 2, "past_position": 2, "last_seen": 2, "when": 2},
+    "dialogue": {"now": 1, "right_of": 2, "dialogue": 4, "unspoken": 4},
+    "moving": {"now": 1, "motion": 2},
 }
 
 
@@ -238,6 +245,15 @@ def choose(rng: np.random.Generator, truth: Truth, seconds: Sequence[int], count
     for index in rng.choice(len(kinds), size=3 * count, p=weights / weights.sum()).tolist():
         if found[kinds[index]] and len(chosen) < count:
             chosen.append(found[kinds[index]].pop())
+    return chosen
+
+
+def choose_by_quota(rng: np.random.Generator, truth: Truth, seconds: Sequence[int]) -> list[Draft]:
+    """The evaluation's questions about a clip: up to a fixed number of every kind."""
+    chosen: list[Draft] = []
+    for kind, drafts in candidates(truth, seconds).items():
+        for index in rng.permutation(len(drafts))[: _QUOTAS[truth.style][kind]].tolist():
+            chosen.append(drafts[index])
     return chosen
 
 
