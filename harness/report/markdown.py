@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.report.comparisons import Comparison
 from harness.report.kinds import KindTable
-from harness.report.points import rows_of
+from harness.report.points import numeric, rows_of
 from harness.report.summary import summary
 from harness.report.tables import accuracy_table, comparison_table, cost_table, kinds_table, table
 from harness.report.text import NO_DATA, known, markdown, numbered
@@ -60,7 +60,10 @@ class Section:
         parts.append("\n".join(f"- {line}" for line in lines))
         for caption, name in self.figures.items():
             parts.append(f"![{markdown(caption)}]({name}.png)\n\n{markdown(caption)} ([SVG]({name}.svg))")
-        parts += ["### Accuracy", accuracy_table(self.points), "### Cost", cost_table(self.points)]
+        if numeric(self.points["accuracy"]).notna().any():
+            parts += ["### Accuracy", accuracy_table(self.points)]
+        if self.points["models"].any():
+            parts += ["### Cost", cost_table(self.points)]
         if self.kinds is not None:
             parts += [f"### Accuracy by kind of question at {self.kinds.where}", kinds_table(self.kinds)]
         if self.comparisons:

@@ -31,15 +31,23 @@ def summary(
         items += _at_chance(kinds)
     items += _growth(points, "above_resting_bytes", MIB, "MiB", "Peak memory above resting")
     items += _growth(points, "per_frame_ms", 1.0, "ms", "The median time of an appended frame")
+    return items + _failures(points)
+
+
+def _failures(points: pd.DataFrame) -> list[str]:
+    """Per method and kind of failure the sizes where it happened, or their number where they are many."""
     failed = points[points["failed"] > 0]
-    if len(failed):
-        places = [
-            f"{markdown(row['method'])} at {numbered(row['frames'], 'frame')} and {row['resolution']} pixels "
-            f"({row['failures'].replace('_', ' ')})"
-            for row in rows_of(failed)
-        ]
-        items.append(f"Not finished: {listed(places)}.")
-    return items
+    parts = []
+    for label in ordered(list(zip(failed["method"], failed["method_name"], strict=True))):
+        mine = failed[failed["method"] == label]
+        for kinds, rows in mine.groupby("failures", sort=True):
+            places = [
+                f"{numbered(row['frames'], 'frame')} and {row['resolution']} pixels" for row in rows_of(rows)
+            ]
+            sizes = int((points["method"] == label).sum())
+            where = listed(places) if len(places) < 4 else f"{len(places)} of {sizes} sizes"
+            parts.append(f"{markdown(label)} at {where} ({str(kinds).replace('_', ' ')})")
+    return [f"Not finished: {'; '.join(parts)}."] if parts else []
 
 
 def _measured(cells: pd.DataFrame) -> str:
@@ -47,12 +55,13 @@ def _measured(cells: pd.DataFrame) -> str:
         f"{int((cells['outcome'] == outcome).sum())} {outcome}" for outcome in ("ok", "failed", "skipped")
     ]
     methods = ordered(list(zip(cells["method"], cells["method_name"], strict=True)))
+    seeds = sorted(set(cells["seed"]))
     sizes = cells.drop_duplicates("resolution").sort_values("side_px")["resolution"].tolist()
     return (
         f"{numbered(len(cells), 'cell')} ({', '.join(counts)}) "
         f"of {listed([markdown(one) for one in methods])}: "
         f"frames {listed([str(value) for value in sorted(set(cells['frames']))])}; pixels {listed(sizes)}; "
-        f"seeds {listed([str(value) for value in sorted(set(cells['seed']))])}."
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}."
     )
 
 

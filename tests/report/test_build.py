@@ -59,6 +59,8 @@ def test_a_store_without_one_measured_cell_still_gives_a_report(tmp_path: Path) 
     text = build_report(store(tmp_path, records)).read_text()
     assert "None of the 2 cells was measured" in text
     assert "crash while measuring" in text
+    assert "### Accuracy" not in text
+    assert "### Cost" not in text
     assert "no weights" in text
     assert list((tmp_path / "report").glob("*.png")) == []
 

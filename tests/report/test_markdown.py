@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -28,7 +28,11 @@ def body(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
 
-@given(st.text(min_size=1))
+@given(st.text(min_size=1) | st.text("\\`*_{}[]<>()#+-.!|~$&; a1", min_size=1))
+@example("a|b")
+@example("\\|")
+@example("`|`")
+@example("&lt;__x__&#124;")
 def test_a_name_in_a_table_is_shown_as_it_is_and_stays_in_its_cell(name: str) -> None:
     rendered = PARSER.render(table(["a", "b"], [[markdown(name), "end"]]))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", rendered, flags=re.DOTALL)
