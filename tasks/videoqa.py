@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
+from harness.errors import UsageError
 from harness.media.clips import STYLES, Style, Truth, draw_clips
+from harness.media.clipset import load_clips, load_truth
 from harness.media.digits import digit_bank
-from harness.media.questions import KINDS, Draft, choose, spoken, words
+from harness.media.oracles import Oracles, fit_oracles
+from harness.media.questions import KINDS, Draft, choose, choose_by_quota, spoken, words
 from harness.media.render import NOISE, render
-from harness.media.sampling import CLIP_FPS, check_frames, sample_frames
+from harness.media.resize import resize
+from harness.media.sampling import CLIP_FPS, SAMPLER, check_frames, sample_frames
+from harness.media.video import decode
 from harness.registry import register_task
 from harness.stream import Frame, Pixels, Stream
 from harness.task import Kind, Question, Sample, Score, Task, TaskConfig, View, exact_match
 
 _STYLE_SHARES = (0.5, 0.25, 0.25)
-_QUESTIONS = 9
+_TRAINING_QUESTIONS = 9
+_ORACLE_CLIPS = 400
 
 
 @register_task("videoqa")
@@ -31,6 +38,10 @@ class VideoQA(Task):
 
         clips: int = 256
 
+        def __post_init__(self) -> None:
+            if self.clips < 1:
+                raise UsageError(f"clips={self.clips} leaves nothing to evaluate; give 1 or more")
+
     version: ClassVar[int] = 1
     summary: ClassVar[str] = (
         "questions about H.264 clips of handwritten digits: now, earlier, when, which way"
@@ -41,27 +52,35 @@ class VideoQA(Task):
     source: ClassVar[str] = "rendered from sklearn.datasets.load_digits, encoded and decoded with PyAV"
     kinds: ClassVar[Mapping[str, Kind]] = KINDS
 
+    config: Config
+
     def samples(self, view: View) -> Sequence[Sample]:
-        raise NotImplementedError
+        """Decode the view's frames of every clip and ask about what they show."""
+        check_frames(view.frames)
+        count = self.config.clips if view.limit is None else min(view.limit, self.config.clips)
+        if count < 1:
+            raise UsageError(f"limit {view.limit} leaves no clip to evaluate; give 1 or more")
+        oracles = _oracles(view.frames)
+        return [_evaluation_sample(row, index, view, oracles) for index, row in enumerate(load_clips(count))]
 
     def training_samples(self, view: View, rng: np.random.Generator, count: int) -> Sequence[Sample]:
         """Fresh clips of train instances, drawn at the view's size without a codec, nine questions each."""
         check_frames(view.frames)
-        styles: list[Style] = ["changing"] * count
-        if view.frames > 1:
-            styles = [STYLES[i] for i in rng.choice(len(STYLES), size=count, p=_STYLE_SHARES).tolist()]
+        styles = _draw_styles(rng, count)
         bank = digit_bank("train")
         clips = draw_clips(rng, bank, styles)
         indices = [sample_frames(rng, view.frames) for _ in styles]
         clip = np.repeat(np.arange(count), view.frames)
-        frame = np.array(indices).reshape(-1)
-        noise = NOISE * rng.uniform(0.3, 1.3, size=count).astype(np.float32)[clip]
-        shown = clips.frames(clip, frame)
+        noise = NOISE * rng.uniform(0.3, 1.6, size=count).astype(np.float32)[clip]
+        shown = clips.frames(clip, np.array(indices, dtype=np.int64).reshape(-1))
         pixels = render(rng, shown, clips.backdrops, clip, view.height, view.width, bank, noise)
-        return [
-            _sample(rng, f"train-{i}", clips.truths[i], indices[i], pixels[i * view.frames :], _QUESTIONS)
-            for i in range(count)
-        ]
+        samples = []
+        for i, truth in enumerate(clips.truths):
+            frames = pixels[i * view.frames : (i + 1) * view.frames]
+            drafts = choose(rng, truth, _seconds(indices[i]), _TRAINING_QUESTIONS)
+            times = [index / CLIP_FPS for index in indices[i]]
+            samples.append(_sample(f"train-{i}", truth, frames, times, drafts, None, {}))
+        return samples
 
     def score(self, prediction: str, question: Question) -> Score:
         return exact_match(prediction, question)
@@ -70,31 +89,83 @@ class VideoQA(Task):
         return words()
 
 
+def _draw_styles(rng: np.random.Generator, count: int) -> list[Style]:
+    return [STYLES[i] for i in rng.choice(len(STYLES), size=count, p=_STYLE_SHARES).tolist()]
+
+
+def _seconds(indices: Sequence[int]) -> list[int]:
+    return sorted({index // CLIP_FPS for index in indices})
+
+
+def _evaluation_sample(row: Mapping[str, object], index: int, view: View, oracles: Oracles) -> Sample:
+    video, name = row["video"], str(row["clip"])
+    assert isinstance(video, dict)
+    truth = load_truth(str(row["truth"]))
+    rng = np.random.default_rng([index, view.seed, view.frames])
+    indices = sample_frames(rng, view.frames)
+    shown = decode(video["bytes"], indices, name)
+    frames = [resize(pixels, view.height, view.width) for pixels, _ in shown]
+    media = {
+        "file": f"{name}.mp4",
+        "sha256": row["sha256"],
+        "style": truth.style,
+        "sampler": SAMPLER,
+        "sampler_seed": view.seed,
+        "frames": indices,
+        "seconds": [time for _, time in shown],
+    }
+    drafts = choose_by_quota(rng, truth, _seconds(indices))
+    return _sample(name, truth, frames, [time for _, time in shown], drafts, oracles, media)
+
+
 def _sample(
-    rng: np.random.Generator, name: str, truth: Truth, indices: list[int], pixels: Pixels, count: int
+    name: str,
+    truth: Truth,
+    pixels: Sequence[Pixels] | Pixels,
+    times: Sequence[float],
+    drafts: Sequence[Draft],
+    oracles: Oracles | None,
+    media: Mapping[str, object],
 ) -> Sample:
-    items: list[Frame | str] = []
-    for index, image in zip(indices, pixels, strict=False):
-        items.append(Frame(image, index / CLIP_FPS))
-        if truth.turns:
-            second = index // CLIP_FPS
-            items.append(spoken(truth.turns[second], second))
-    seconds = sorted({index // CLIP_FPS for index in indices})
-    drafts = choose(rng, truth, seconds, count)
+    frames = [Frame(image, time) for image, time in zip(pixels, times, strict=True)]
+    digests = {"frame_digests": [frame.digest for frame in frames]} if media else {}
     return Sample(
         id=name,
-        stream=Stream.of(items),
-        questions=tuple(_question(f"{name}-{i}", draft) for i, draft in enumerate(drafts)),
+        stream=Stream.of(_items(truth, frames)),
+        questions=tuple(
+            Question(
+                id=f"{name}-{i:02d}",
+                kind=draft.kind,
+                prompt=draft.prompt,
+                answer=draft.answer,
+                chance=1 / draft.options,
+                choices=draft.choices,
+                oracles=oracles.answers(draft) if oracles else {},
+            )
+            for i, draft in enumerate(drafts)
+        ),
         group=name,
+        media={**media, **digests},
     )
 
 
-def _question(name: str, draft: Draft) -> Question:
-    return Question(
-        id=name,
-        kind=draft.kind,
-        prompt=draft.prompt,
-        answer=draft.answer,
-        chance=1 / draft.options,
-        choices=draft.choices,
+def _items(truth: Truth, frames: Sequence[Frame]) -> Iterator[Frame | str]:
+    """The frames, with a turn of text after each in a dialogue and no text at all elsewhere."""
+    for frame in frames:
+        yield frame
+        if truth.turns:
+            second = int(frame.time_s)
+            yield spoken(truth.turns[second], second)
+
+
+@lru_cache(maxsize=64)
+def _oracles(frames: int) -> Oracles:
+    """Tables fitted on fresh training questions at this number of frames."""
+    rng = np.random.default_rng([1597, frames])
+    truths = draw_clips(rng, digit_bank("train"), _draw_styles(rng, _ORACLE_CLIPS)).truths
+    shown = [_seconds(sample_frames(rng, frames)) for _ in truths]
+    return fit_oracles(
+        draft
+        for truth, seconds in zip(truths, shown, strict=True)
+        for draft in choose(rng, truth, seconds, 9)
     )

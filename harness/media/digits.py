@@ -16,6 +16,7 @@ import numpy.typing as npt
 Split = Literal["train", "test"]
 EMPTY = 10
 """Digit label of a cell that shows nothing."""
+INK_LEVELS = 16
 _SPLIT_SEED = 20240917
 _TEST_SHARE = 0.2
 
@@ -24,8 +25,8 @@ _TEST_SHARE = 0.2
 class DigitBank:
     """The instances of one split, sorted by digit; one blank instance is appended for empty cells.
 
-    ``ink`` is [n + 1, 8, 8] float32 in 0..1; ``rows`` [n] are row numbers in scikit-learn's set; instances of
-    digit d are ``first[d] .. first[d] + count[d] - 1``.
+    ``ink`` is [n + 1, 8, 8] float32, whole numbers in 0..16; ``rows`` [n] are row numbers in
+    scikit-learn's set; instances of digit d are ``first[d] .. first[d] + count[d] - 1``.
     """
 
     ink: npt.NDArray[np.float32]
@@ -56,6 +57,6 @@ def digit_bank(split: Split) -> DigitBank:
     rows = np.sort(order[:cut] if split == "test" else order[cut:])
     rows = rows[np.argsort(labels[rows], kind="stable")]
     ink = np.zeros((len(rows) + 1, 8, 8), dtype=np.float32)
-    ink[:-1] = images[rows].reshape(-1, 8, 8) / 16
+    ink[:-1] = images[rows].reshape(-1, 8, 8)
     count = np.bincount(labels[rows], minlength=10)
     return DigitBank(ink=ink, rows=rows, first=np.cumsum(count) - count, count=count)

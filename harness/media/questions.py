@@ -22,6 +22,8 @@ DIGIT_WORDS = tuple(str(digit) for digit in range(10))
 SECOND_WORDS = tuple(f"{second:02d}" for second in range(LAST_SECOND + 1))
 START_WORDS = tuple(CELLS[cell] for cell in STARTS)
 NOTHING = "none"
+LATEST_START = 9
+"""Motion is asked where a shown second is at most this: the digit is still half a cell from the middle."""
 
 KINDS: dict[str, Kind] = {
     "now": Kind(description="what is where in the last frame", needs="last_frame"),
@@ -162,7 +164,7 @@ def _when(truth: Truth, seconds: Sequence[int]) -> Iterator[Draft]:
 
 
 def _motion(truth: Truth, seconds: Sequence[int]) -> Iterator[Draft]:
-    if truth.direction is None:
+    if truth.direction is None or seconds[0] > LATEST_START:
         return
     colour = COLOURS[truth.colour[LAST_SECOND][CELLS.index("middle")]]
     way, start = DIRECTIONS[truth.direction], START_WORDS[truth.direction]

@@ -3,6 +3,9 @@
 Every step up to noise and clipping is linear (bilinear enlarging of the 8 x 8 ink, placing, area resizing),
 so a frame is drawn at its final size at once: placing and resizing are one [size, 8] matrix per axis.
 The native size of a clip, 128 x 128, is the special case in which the resizing is the identity.
+
+Matrices are rounded to 1/256, so that every matrix product is a sum of integers below 2**24 and comes out the
+same on every machine, in whatever order its library adds.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from harness.media.digits import DigitBank
+from harness.media.digits import INK_LEVELS, DigitBank
 from harness.media.resize import resize_matrix
 from harness.media.scenes import JITTER_PX, MIDDLE, SIZES_PX, Floats, Ints, Scenes
 from harness.stream import Pixels
 
 NATIVE_PX = 128
-NOISE = 5.0
+NOISE = 2.5
 """Standard deviation of the camera noise, in grey levels at the native size."""
 TINTS = np.array(
     [(225, 225, 225), (235, 45, 45), (45, 200, 65), (70, 110, 255), (240, 210, 40)], dtype=np.float32
@@ -27,6 +30,7 @@ TINTS = np.array(
 _PAD = NATIVE_PX // 2
 _SLACK_PX = JITTER_PX + 4
 _BACKDROP_GRID = 4
+_STEPS = 256
 _CELL = NATIVE_PX / 3
 
 
@@ -41,22 +45,28 @@ def _placing(size: int) -> Floats:
         enlarge = resize_matrix(8, side, smooth=True)
         for start in range(table.shape[1]):
             table[index, start] = padded[:, start : start + side] @ enlarge
-    return table
+    rounded: Floats = np.rint(table * _STEPS)
+    return rounded
 
 
 @lru_cache(maxsize=1)
 def _noise_pool() -> Floats:
-    return np.random.default_rng(7).standard_normal(1 << 21, dtype=np.float32)
+    """Sums of four uniform bytes, scaled to unit variance: near enough to normal, and exact everywhere."""
+    total = np.random.default_rng(7).integers(0, 256, size=(4, 1 << 21), dtype=np.int16).sum(axis=0)
+    pool: Floats = (total.astype(np.float32) - 510) / np.float32(np.sqrt(4 * (256**2 - 1) / 12))
+    return pool
 
 
 def draw_backdrops(rng: np.random.Generator, n: int) -> Floats:
     """n dark, non-flat backdrops as [n, 3, 4, 4] control values in grey levels."""
-    level = rng.uniform(20, 50, size=(n, 3, 1, 1))
-    return (level + rng.uniform(-15, 25, size=(n, 3, _BACKDROP_GRID, _BACKDROP_GRID))).astype(np.float32)
+    level = rng.integers(20, 51, size=(n, 3, 1, 1))
+    return (level + rng.integers(-15, 26, size=(n, 3, _BACKDROP_GRID, _BACKDROP_GRID))).astype(np.float32)
 
 
 def _backdrop_axis(size: int) -> Floats:
-    return resize_matrix(NATIVE_PX, size) @ resize_matrix(_BACKDROP_GRID, NATIVE_PX, smooth=True)
+    matrix = resize_matrix(NATIVE_PX, size) @ resize_matrix(_BACKDROP_GRID, NATIVE_PX, smooth=True)
+    rounded: Floats = np.rint(matrix * _STEPS)
+    return rounded
 
 
 def _window(cell: int, size: int) -> slice:
@@ -82,7 +92,7 @@ def render(
     """
     n = len(scenes)
     rows, columns = _backdrop_axis(height), _backdrop_axis(width)
-    backdrop = rows @ backdrops.transpose(1, 0, 2, 3) @ columns.T
+    backdrop = (rows @ backdrops.transpose(1, 0, 2, 3) @ columns.T) / np.float32(_STEPS**2)
     canvas: Floats = backdrop[:, backdrop_of].astype(np.float32, copy=False)
     for cell in range(9):
         moved = np.abs(scenes.shift[:, cell]).max(axis=1) > JITTER_PX + 1
@@ -110,6 +120,7 @@ def _paste(
         start = np.rint(centre - side / 2).astype(np.int64) + _PAD
         axes.append(_placing(canvas.shape[2 + axis])[:, :, window[axis]][side_index, start])
     alpha = axes[0] @ bank.ink[scenes.instance[frames, cell]] @ axes[1].transpose(0, 2, 1)
+    alpha /= np.float32(INK_LEVELS * _STEPS**2)
     tint = TINTS[scenes.colour[frames, cell]] * scenes.gain[frames, cell, None]
     for channel in range(3):
         plane = canvas[channel, :, window[0], window[1]]
@@ -123,9 +134,11 @@ def _add_noise(rng: np.random.Generator, canvas: Floats, noise: Floats) -> None:
     kept = [float(np.sqrt((resize_matrix(NATIVE_PX, s) ** 2).sum(axis=1).mean())) for s in (height, width)]
     pool = _noise_pool()
     need = 3 * height * width
-    offsets = rng.integers(0, max(1, len(pool) - need), size=canvas.shape[1])
+    if need >= len(pool):
+        pool = np.resize(pool, 2 * need)
+    offsets = rng.integers(0, len(pool) - need, size=canvas.shape[1])
     for index, offset in enumerate(offsets.tolist()):
-        drawn = np.resize(pool[offset : offset + need], need).reshape(3, height, width)
+        drawn = pool[offset : offset + need].reshape(3, height, width)
         canvas[:, index] += drawn * (noise[index] * kept[0] * kept[1])
 
 
