@@ -25,7 +25,7 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
     several_tasks = len({record.key.task for record in shown}) > 1
     several_seeds = len({record.key.seed for record in shown}) > 1
     terminal = stream.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, collapse_padding=True, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
     left = [("task", several_tasks), ("method", True)]
     right = [("frames", True), ("pixels", True), ("seed", several_seeds)]
     for name in (name for name, wanted in left if wanted):

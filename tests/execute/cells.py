@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from harness.plan import CellJob, Plan, PlannedCell
 from harness.records import CellKey, Environment, Failed, Ok, Outcome, Record, Skipped
@@ -85,3 +89,16 @@ def record(frames: int = 1, outcome: Outcome | None = None, duration_s: float = 
 
 FAILED = Failed(failure="crash", message="planted")
 SKIPPED = Skipped(reason="planted")
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is dead; a killed orphan may stay a zombie where nobody reaps it."""
+    for _ in range(50):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    return False

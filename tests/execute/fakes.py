@@ -81,6 +81,7 @@ def logged(job: CellJob, progress: Progress) -> SimpleNamespace:
 
 
 def logged_then_slow(job: CellJob, progress: Progress) -> SimpleNamespace:
+    (job.cache_dir / "worker").write_text(str(os.getpid()))
     result = logged(job, progress)
     if job.key.frames == 4:
         time.sleep(600)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from harness.errors import InfrastructureError
@@ -113,7 +110,7 @@ def test_a_hang_is_a_timeout_and_leaves_no_process(tmp_path: Path) -> None:
     assert failed.failure == "timeout"
     assert "1.5 s" in failed.message
     assert "'hanging'" in failed.message
-    assert gone(child)
+    assert cells.gone(child)
 
 
 @pytest.mark.parametrize("fake", ["full_cache", "full_disk_at_two_frames"])
@@ -131,7 +128,7 @@ def test_an_interrupt_takes_the_process_along(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_in_process(cells.job(tmp_path), tmp_path, f"{fakes.__name__}:hangs", 30.0, interrupt)
-    assert gone(int((tmp_path / "child").read_text()))
+    assert cells.gone(int((tmp_path / "child").read_text()))
 
 
 def test_the_callers_script_is_not_run_again(tmp_path: Path) -> None:
@@ -159,16 +156,3 @@ def test_the_fork_server_loads_what_a_cell_needs() -> None:
 
 def test_the_kernels_kill_count_is_read() -> None:
     assert process.oom_kills() >= 0
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is dead; a killed orphan may stay a zombie where nobody reaps it."""
-    for _ in range(50):
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
-    return False

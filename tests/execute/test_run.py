@@ -147,6 +147,7 @@ def test_a_stopped_run_loses_at_most_the_cell_under_way(tmp_path: Path, signum: 
             runner.wait(timeout=20)
         finally:
             runner.kill()
+    assert cells.gone(int((tmp_path / "worker").read_text()))
     records, problems = load_records(tmp_path / "run")
     assert sorted(record.key.frames for record in records) == [1, 2]
     assert problems == []
