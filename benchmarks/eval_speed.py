@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resolution", default="64")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--weights", default="trained", choices=("trained", "random"))
-    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--threads", type=int, default=EvalSpec.threads)
     parser.add_argument("--plugin", type=Path, action="append", default=[])
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import harness
 from harness.settings import config_json
 from harness.task import Task, View
 
 _LIBRARIES = ("av", "datasets", "numpy", "pillow", "scikit-image", "scikit-learn", "scipy")
-_PACKAGES = ("harness.tasks", "harness.media")
 
 
 def identify(name: str, task: Task, view: View) -> dict[str, object]:
@@ -38,15 +38,15 @@ def digest(identity: object) -> str:
 
 
 def _source(cls: type[Task]) -> str:
-    """A hash over the code of the task's own module and of every loaded module that tasks are made from."""
-    files = {
-        module.__file__
-        for name, module in sys.modules.items()
-        if (name == cls.__module__ or name.startswith(_PACKAGES)) and getattr(module, "__file__", None)
-    }
+    """A hash over the code of the task's own file, of its package and of what all tasks are made from."""
+    folders = [Path(harness.__file__).parent / name for name in ("tasks", "media")]
+    module = sys.modules[cls.__module__]
+    own = [Path(module.__file__)] if module.__file__ else []
+    if module.__package__:
+        folders += [file.parent for file in own]
     state = hashlib.sha256()
-    for file in sorted(name for name in files if name is not None):
-        state.update(Path(file).read_bytes())
+    for file in sorted({*own, *(file for folder in folders for file in folder.glob("*.py"))}):
+        state.update(file.read_bytes())
     return state.hexdigest()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
 
 from harness.errors import MediaError, UsageError
-from harness.measure import identity
 from harness.measure.cache import EntryCache
 from harness.measure.views import encode, load_samples, load_view
 from harness.measure.workload import pick_sample
@@ -85,9 +86,18 @@ def test_a_new_version_is_drawn_anew(cache: EntryCache, monkeypatch: pytest.Monk
     assert len(Pictures.drawn) == 2
 
 
-def test_changed_code_is_drawn_anew(cache: EntryCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_code_is_drawn_anew(
+    cache: EntryCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "task.py"
+    code.write_text("x = 1")
+    module = types.SimpleNamespace(__file__=str(code), __package__="")
+    monkeypatch.setitem(sys.modules, "a_plugin", module)
+    monkeypatch.setattr(Pictures, "__module__", "a_plugin")
     load_samples(NAME, Pictures(), ASKED, cache)
-    monkeypatch.setattr(identity, "_source", lambda _: "edited")
+    load_samples(NAME, Pictures(), ASKED, cache)
+    assert len(Pictures.drawn) == 1
+    code.write_text("x = 2")
     load_samples(NAME, Pictures(), ASKED, cache)
     assert len(Pictures.drawn) == 2
 
