@@ -27,11 +27,12 @@ class Asked(Protocol):
 class Oracles:
     """Two tables with one rule: the answer most often right for the key, else for the kind, else the first.
 
-    "blind" is keyed by kind and prompt; "last_frame" by kind and the answer that the last frame gives.
+    "blind" is keyed by kind and prompt; "last_frame" by kind and what the last frame says. Tables hold
+    positions among the choices, because a question's choices may be its own ("image one or image three ?").
     """
 
-    blind: Mapping[Hashable, str]
-    last_frame: Mapping[Hashable, str]
+    blind: Mapping[Hashable, int]
+    last_frame: Mapping[Hashable, int]
 
     def answers(self, asked: Asked) -> dict[str, str]:
         """Each oracle's answer to a question."""
@@ -40,20 +41,22 @@ class Oracles:
             "last_frame": self._look(self.last_frame, (asked.kind, asked.last_answer), asked),
         }
 
-    def _look(self, table: Mapping[Hashable, str], key: Hashable, asked: Asked) -> str:
-        return table.get(key) or table.get((asked.kind, asked.choices)) or asked.choices[0]
+    def _look(self, table: Mapping[Hashable, int], key: Hashable, asked: Asked) -> str:
+        place = table.get(key, table.get((asked.kind, len(asked.choices)), 0))
+        return asked.choices[min(place, len(asked.choices) - 1)]
 
 
 def fit_oracles(questions: Iterable[Asked]) -> Oracles:
-    """Count the answers of training questions; ties go to the answer that sorts first."""
-    blind: dict[Hashable, Counter[str]] = defaultdict(Counter)
-    last: dict[Hashable, Counter[str]] = defaultdict(Counter)
+    """Count the answers of training questions; ties go to the earlier choice."""
+    blind: dict[Hashable, Counter[int]] = defaultdict(Counter)
+    last: dict[Hashable, Counter[int]] = defaultdict(Counter)
     for asked in questions:
+        place = asked.choices.index(asked.answer)
         for table, key in ((blind, asked.prompt), (last, asked.last_answer)):
-            table[(asked.kind, key)][asked.answer] += 1
-            table[(asked.kind, asked.choices)][asked.answer] += 1
+            table[(asked.kind, key)][place] += 1
+            table[(asked.kind, len(asked.choices))][place] += 1
     return Oracles(_majority(blind), _majority(last))
 
 
-def _majority(table: Mapping[Hashable, Counter[str]]) -> dict[Hashable, str]:
-    return {key: min(counts, key=lambda answer: (-counts[answer], answer)) for key, counts in table.items()}
+def _majority(table: Mapping[Hashable, Counter[int]]) -> dict[Hashable, int]:
+    return {key: min(counts, key=lambda place: (-counts[place], place)) for key, counts in table.items()}

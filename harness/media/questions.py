@@ -66,7 +66,10 @@ _WEIGHTS: dict[str, float] = {"now": 0.7, "right_of": 3.0, "when": 1.5}
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A question before it is admitted. ``options`` is the number of possible answers, a guess's odds."""
+    """A question before it is admitted: ``last_answer`` is what the last frame alone says to it.
+
+    ``options`` is the number of possible answers: a guess's odds.
+    """
 
     kind: str
     prompt: str
