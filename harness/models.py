@@ -7,9 +7,7 @@ The shipped models lie in ``SHIPPED/<method>/seed<k>``; the frozen vision encode
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +23,9 @@ from harness import registry
 from harness.backbones import BackboneSpec
 from harness.backbones.decoder import Decoder
 from harness.encoders.patch import PatchEncoder, PatchEncoderConfig
-from harness.errors import InfrastructureError, UsageError, unknown
+from harness.errors import InfrastructureError, UsageError
 from harness.fusion import FusionConfig, FusionMethod
+from harness.settings import build_config, config_json
 from harness.tokenizer import extended, unknown_words
 from harness.vlm import FusedModel, TrainedRange
 
@@ -63,19 +62,12 @@ class ModelConfig(BaseModel):
 
 def method_config(method: str, settings: Mapping[str, object]) -> FusionConfig:
     """A method's config from settings; unknown fields are answered with near matches."""
-    cls = registry.methods.get(method).Config
-    fields = [f.name for f in dataclasses.fields(cls)]
-    for name in settings:
-        if name not in fields:
-            raise unknown(f"field of method {method}", name, fields)
-    return cls(**settings)
+    return build_config(registry.methods.get(method).Config, settings, f"method {method!r}")
 
 
 def full_config(method: str, settings: Mapping[str, object]) -> dict[str, Any]:
     """Every field of a method's config, defaults included, as JSON values."""
-    config = dataclasses.asdict(method_config(method, settings))
-    plain: dict[str, Any] = json.loads(json.dumps(config))
-    return plain
+    return config_json(method_config(method, settings))
 
 
 def load_encoder() -> PatchEncoder:
@@ -213,11 +205,18 @@ def find_weights(
     """The folder of the trained model for a method, its settings, backbone and seed: in ``search``, then
     shipped."""
     wanted = full_config(method, config)
+    broken: UsageError | None = None
     for folder in (*_model_folders(search), *_model_folders([SHIPPED])):
-        found = read_config(folder)
+        try:
+            found = read_config(folder)
+        except UsageError as error:
+            broken = broken or error
+            continue
         same = (found.method, found.backbone, found.seed) == (method, backbone, seed)
         if same and found.max_frames is not None and found.method_config == wanted:
             return folder
+    if broken is not None:
+        raise broken
     return None
 
 

@@ -17,7 +17,8 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum over parameters of two dimensions or more; ``lr`` scales an update of unit spectral norm
+    """Muon with Nesterov momentum over parameters of two dimensions or more; ``lr`` scales an
+    update of unit spectral norm
     times ``sqrt(max(1, rows / columns))``."""
 
     def __init__(

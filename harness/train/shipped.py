@@ -1,0 +1,73 @@
+"""Make the shipped models: every method and seed, on the tokenizer and encoder that lie beside them.
+
+``python -m harness.train.shipped --out DIR [--seeds 0,1,2] [--jobs 2]`` writes a folder of their layout. Runs
+are independent processes of one thread each; a killed one goes on from its checkpoint when the command is given
+again. ``--tokenizer FILE`` writes the tokenizer instead, which is fixed before the first model is trained; the
+encoder comes from ``python -m harness.train.encoder``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness import registry
+from harness.tokenizer import word_tokenizer
+
+TASKS = ("videoqa",)
+METHODS = ("token_insertion", "casa", "vanilla_ca")
+
+
+def make_tokenizer(path: Path) -> None:
+    """One token per word of the tasks that the shipped models are trained on."""
+    registry.discover()
+    words = {word for name in TASKS for word in registry.tasks.get(name)().vocabulary()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    word_tokenizer(words).save(str(path))
+
+
+def train_command(method: str, seed: int, out: Path) -> list[str]:
+    """The command that trains one model."""
+    tasks = [argument for name in TASKS for argument in ("--task", name)]
+    return [
+        *(sys.executable, "-m", "harness.cli", "train", "--method", method, *tasks),
+        *("--seed", str(seed), "--out", str(out), "--threads", "1"),
+    ]
+
+
+def _train(method: str, seed: int, out: Path) -> int:
+    log = out / "logs" / f"{method}-seed{seed}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as sink:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = train_command(method, seed, out)
+        return subprocess.run(command, stdout=sink, stderr=subprocess.STDOUT, env=environment).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Train every shipped model.")
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--out", type=Path)
+    place.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    if arguments.tokenizer is not None:
+        make_tokenizer(arguments.tokenizer)
+        return 0
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    runs = [(method, seed) for seed in seeds for method in METHODS]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        codes = pool.map(lambda run: _train(run[0], run[1], arguments.out), runs)
+        failed = [run for run, code in zip(runs, codes, strict=True) if code]
+    for method, seed in failed:
+        print(f"{method} seed {seed} failed; its log is in {arguments.out / 'logs'}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
