@@ -79,7 +79,8 @@ class MultiImage(Task):
         samples = []
         for index in range(count):
             rng = np.random.default_rng([index, view.seed, view.frames])
-            plan = draw_plan(rng, view.frames, _ORDER[index % min(len(_ORDER), view.frames)])
+            turn, place = divmod(index, min(len(_ORDER), view.frames))
+            plan = draw_plan(rng, view.frames, _ORDER[place], turn)
             rows = _pick(rng, plan.pictures)
             pixels = [_open(files[row]["bytes"], view) for row in rows]
             drafts = []

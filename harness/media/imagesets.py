@@ -84,15 +84,20 @@ def draw_layout(rng: np.random.Generator, images: int) -> Layout:
     return layouts[int(rng.integers(min(images, len(layouts))))]
 
 
-def draw_plan(rng: np.random.Generator, images: int, layout: Layout) -> Plan:
-    """Decide which slots show which picture."""
+def draw_plan(rng: np.random.Generator, images: int, layout: Layout, turn: int | None = None) -> Plan:
+    """Decide which slots show which picture.
+
+    The odd image, and whether a pair is the same, are drawn; ``turn`` = 0, 1, 2... makes them take turns
+    instead, so that an evaluation's answers are balanced.
+    """
+    turn = int(rng.integers(2 * MAX_IMAGES * images)) if turn is None else turn
     fresh = rng.permutation(len(PICTURE_NAMES)).tolist()
     pictures: list[int | None] = [
         None if rng.random() < _SCENE_SHARE[layout] else fresh.pop() for _ in range(images)
     ]
     special: tuple[int, ...] = ()
     if layout == "odd":
-        odd = int(rng.integers(images))
+        odd = turn % images
         common, other = rng.permutation(len(PICTURE_NAMES))[:2].tolist()
         pictures = [other if i == odd else common for i in range(images)]
         special = (odd,)
@@ -100,7 +105,7 @@ def draw_plan(rng: np.random.Generator, images: int, layout: Layout) -> Plan:
         first, second = sorted(rng.permutation(images)[:2].tolist())
         taken = {p for i, p in enumerate(pictures) if i not in (first, second)}
         free = [p for p in rng.permutation(len(PICTURE_NAMES)).tolist() if p not in taken]
-        pictures[first], pictures[second] = free[0], free[0] if rng.random() < 0.5 else free[1]
+        pictures[first], pictures[second] = free[0], free[turn % 2]
         special = (first, second)
     return Plan(layout, tuple(pictures), special)
 
