@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
 
@@ -140,6 +141,22 @@ def test_an_older_report_stays_when_a_new_one_cannot_be_written(
         build_report(tmp_path)
     assert path.read_text() == before
     assert [file for file in path.parent.iterdir() if file.name.startswith(".tmp-")] == []
+
+
+def test_the_text_is_put_in_place_after_the_figures_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    put = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        order.append(target.name)
+        put(source, target)
+
+    store(tmp_path, [s.record(s.key(), s.failed())])
+    monkeypatch.setattr(os, "replace", replace)
+    build_report(tmp_path)
+    assert order == ["cells.csv", "kinds.csv", "points.csv", "report.md"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_explained(tmp_path: Path) -> None:
