@@ -161,7 +161,7 @@ class TrainSpec:
     method: str
     method_config: Mapping[str, object]
     backbone: str = DEFAULT_BACKBONE
-    tasks: tuple[str, ...] = ("videoqa",)
+    tasks: tuple[str, ...] = ("videoqa", "multi_image")
     steps: int | None = None
     seed: int = 0
     out: Path

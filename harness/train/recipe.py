@@ -15,12 +15,12 @@ class Recipe:
     """``frames`` and ``sizes`` with their weights; frame counts up to ``first_frames`` only at first, all of
     them after the share ``ramp`` of the steps. ``tasks_weight`` is the share of steps of the first task."""
 
-    steps: int = 2000
+    steps: int = 2600
     batch: int = 16
     frames: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)
     frame_weights: tuple[float, ...] = (0.06, 0.1, 0.12, 0.2, 0.18, 0.18, 0.1, 0.06)
     first_frames: int = 2
-    ramp: float = 0.5
+    ramp: float = 0.45
     sizes: tuple[int, ...] = (16, 32, 48, 64)
     size_weights: tuple[float, ...] = (0.06, 0.2, 0.34, 0.4)
     first_task_share: float = 0.75

@@ -1,9 +1,9 @@
 """Make the shipped models: every method and seed, on the tokenizer and encoder that lie beside them.
 
 ``python -m harness.train.shipped --out DIR [--seeds 0,1,2] [--jobs 2]`` writes a folder of their layout. Runs
-are independent processes of one thread each; a killed one goes on from its checkpoint when the command is given
-again. ``--tokenizer FILE`` writes the tokenizer instead, which is fixed before the first model is trained; the
-encoder comes from ``python -m harness.train.encoder``.
+are independent processes of one thread each; a killed one goes on from its checkpoint when the command is
+given again. ``--tokenizer FILE`` writes the tokenizer instead, which is fixed before the first model is
+trained; the encoder comes from ``python -m harness.train.encoder``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from harness import registry
 from harness.tokenizer import word_tokenizer
 
-TASKS = ("videoqa",)
+TASKS = ("videoqa", "multi_image")
 METHODS = ("token_insertion", "casa", "vanilla_ca")
 
 
