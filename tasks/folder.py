@@ -10,9 +10,10 @@ One JSON object per line:
 them by letter, and the letter or the text counts as an answer. ``kind`` (default "question") groups scores;
 ``id`` (default the line's number) names the question.
 
-A video's frames are drawn one from each of equal parts of it, seeded; where fewer exist than are asked for, each
-is shown once. Image i of a list stands at i seconds. Nothing but frames enters the stream. A file that cannot be
-read does not stop the run: its sample has no frames and ``media["error"]``, and its questions count as errors.
+A video's frames are drawn one from each of equal parts of it, seeded; where fewer exist than are asked for,
+each is shown once. Image i of a list stands at i seconds. Nothing but frames enters the stream. A file that
+cannot be read does not stop the run: its sample has no frames and ``media["error"]``, and its questions count
+as errors.
 """
 
 from __future__ import annotations

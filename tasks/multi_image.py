@@ -30,9 +30,10 @@ from harness.media.pictures import PICTURES, crop
 from harness.media.questions import Draft
 from harness.media.render import NOISE, draw_backdrops, render
 from harness.media.resize import resize
+from harness.media.samples import make_sample
 from harness.media.scenes import Scenes, draw_scenes
 from harness.registry import register_task
-from harness.stream import Frame, Pixels, Stream
+from harness.stream import Frame, Pixels
 from harness.task import Kind, Question, Sample, Score, Task, TaskConfig, View, exact_match
 
 _ORDER: tuple[Layout, ...] = ("scenes", "pair", "odd")
@@ -87,7 +88,7 @@ class MultiImage(Task):
             for found in candidates(plan, [truths[row] for row in rows]).values():
                 drafts += [found[i] for i in rng.permutation(len(found))[:_QUOTA].tolist()]
             media = {"files": [files[row]["path"] for row in rows], "sampler_seed": view.seed}
-            samples.append(_sample(f"set-{index:04d}", pixels, drafts, oracles, media))
+            samples.append(make_sample(f"set-{index:04d}", _items(pixels), drafts, oracles, media))
         return samples
 
     def training_samples(self, view: View, rng: np.random.Generator, count: int) -> Sequence[Sample]:
@@ -108,7 +109,7 @@ class MultiImage(Task):
             shown = images[index * view.frames : (index + 1) * view.frames]
             found = candidates(plan, [truth for truth, _ in shown])
             drafts = _choose(rng, found, _TRAINING_QUESTIONS)
-            samples.append(_sample(f"train-{index}", [pixels for _, pixels in shown], drafts, None, {}))
+            samples.append(make_sample(f"train-{index}", _items([pixels for _, pixels in shown]), drafts))
         return samples
 
     def score(self, prediction: str, question: Question) -> Score:
@@ -163,33 +164,11 @@ def _choose(rng: np.random.Generator, found: dict[str, list[Draft]], count: int)
     return chosen[:count]
 
 
-def _sample(
-    name: str,
-    pixels: Sequence[Pixels],
-    drafts: list[Draft],
-    oracles: Oracles | None,
-    media: Mapping[str, object],
-) -> Sample:
-    frames = [Frame(image, float(index)) for index, image in enumerate(pixels)]
+def _items(pixels: Sequence[Pixels]) -> list[Frame | str]:
     items: list[Frame | str] = []
-    for number, frame in zip(NUMBER_WORDS, frames, strict=False):
-        items += [f"image {number} :", frame]
-    questions = tuple(
-        Question(
-            id=f"{name}-{i:02d}",
-            kind=draft.kind,
-            prompt=draft.prompt,
-            answer=draft.answer,
-            chance=1 / draft.options,
-            choices=draft.choices,
-            oracles=oracles.answers(draft) if oracles else {},
-        )
-        for i, draft in enumerate(drafts)
-    )
-    digests = {"frame_digests": [frame.digest for frame in frames]} if media else {}
-    return Sample(
-        id=name, stream=Stream.of(items), questions=questions, group=name, media={**media, **digests}
-    )
+    for index, image in enumerate(pixels):
+        items += [f"image {NUMBER_WORDS[index]} :", Frame(image, float(index))]
+    return items
 
 
 @lru_cache(maxsize=16)

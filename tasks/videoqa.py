@@ -14,13 +14,14 @@ from harness.media.clips import STYLES, Style, Truth, draw_clips
 from harness.media.clipset import load_clips, load_truth
 from harness.media.digits import digit_bank
 from harness.media.oracles import Oracles, fit_oracles
-from harness.media.questions import KINDS, Draft, choose, choose_by_quota, spoken, words
+from harness.media.questions import KINDS, choose, choose_by_quota, spoken, words
 from harness.media.render import NOISE, render
 from harness.media.resize import resize
+from harness.media.samples import make_sample
 from harness.media.sampling import CLIP_FPS, SAMPLER, check_frames, sample_frames
 from harness.media.video import decode
 from harness.registry import register_task
-from harness.stream import Frame, Pixels, Stream
+from harness.stream import Frame
 from harness.task import Kind, Question, Sample, Score, Task, TaskConfig, View, exact_match
 
 _STYLE_SHARES = (0.5, 0.25, 0.25)
@@ -76,10 +77,10 @@ class VideoQA(Task):
         pixels = render(rng, shown, clips.backdrops, clip, view.height, view.width, bank, noise)
         samples = []
         for i, truth in enumerate(clips.truths):
-            frames = pixels[i * view.frames : (i + 1) * view.frames]
+            own = pixels[i * view.frames : (i + 1) * view.frames]
+            frames = [Frame(image, at / CLIP_FPS) for image, at in zip(own, indices[i], strict=True)]
             drafts = choose(rng, truth, _seconds(indices[i]), _TRAINING_QUESTIONS)
-            times = [index / CLIP_FPS for index in indices[i]]
-            samples.append(_sample(f"train-{i}", truth, frames, times, drafts, None, {}))
+            samples.append(make_sample(f"train-{i}", list(_items(truth, frames)), drafts))
         return samples
 
     def score(self, prediction: str, question: Question) -> Score:
@@ -104,7 +105,7 @@ def _evaluation_sample(row: Mapping[str, object], index: int, view: View, oracle
     rng = np.random.default_rng([index, view.seed, view.frames])
     indices = sample_frames(rng, view.frames)
     shown = decode(video["bytes"], indices, name)
-    frames = [resize(pixels, view.height, view.width) for pixels, _ in shown]
+    frames = [Frame(resize(pixels, view.height, view.width), time) for pixels, time in shown]
     media = {
         "file": f"{name}.mp4",
         "sha256": row["sha256"],
@@ -115,38 +116,7 @@ def _evaluation_sample(row: Mapping[str, object], index: int, view: View, oracle
         "seconds": [time for _, time in shown],
     }
     drafts = choose_by_quota(rng, truth, _seconds(indices))
-    return _sample(name, truth, frames, [time for _, time in shown], drafts, oracles, media)
-
-
-def _sample(
-    name: str,
-    truth: Truth,
-    pixels: Sequence[Pixels] | Pixels,
-    times: Sequence[float],
-    drafts: Sequence[Draft],
-    oracles: Oracles | None,
-    media: Mapping[str, object],
-) -> Sample:
-    frames = [Frame(image, time) for image, time in zip(pixels, times, strict=True)]
-    digests = {"frame_digests": [frame.digest for frame in frames]} if media else {}
-    return Sample(
-        id=name,
-        stream=Stream.of(_items(truth, frames)),
-        questions=tuple(
-            Question(
-                id=f"{name}-{i:02d}",
-                kind=draft.kind,
-                prompt=draft.prompt,
-                answer=draft.answer,
-                chance=1 / draft.options,
-                choices=draft.choices,
-                oracles=oracles.answers(draft) if oracles else {},
-            )
-            for i, draft in enumerate(drafts)
-        ),
-        group=name,
-        media={**media, **digests},
-    )
+    return make_sample(name, list(_items(truth, frames)), drafts, oracles, media)
 
 
 def _items(truth: Truth, frames: Sequence[Frame]) -> Iterator[Frame | str]:

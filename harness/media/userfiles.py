@@ -30,7 +30,7 @@ class Shown:
 
 
 def spread(rng: np.random.Generator, available: int, wanted: int) -> list[int]:
-    """``wanted`` of ``available`` indices, one drawn in each of as many equal parts; all if there are fewer."""
+    """``wanted`` of ``available`` indices, one from each of as many equal parts; all if there are fewer."""
     if wanted >= available:
         return list(range(available))
     edges = np.linspace(0, available, wanted + 1)
