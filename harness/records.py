@@ -141,7 +141,7 @@ class Measures(_Model):
     accuracy: Accuracy | None
     by_kind: dict[str, Accuracy]
     extrapolated: bool | None
-    """Frames or resolution outside what the weights were trained on; None without trained weights."""
+    """Task, frames or resolution outside what the weights were trained on; None without trained weights."""
     memory: Memory
     latency: Latency
     prefill_flops: int | None

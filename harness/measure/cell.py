@@ -106,11 +106,12 @@ def load_task(key: CellKey) -> Task:
 
 
 def extrapolates(key: CellKey, trained_on: TrainedRange | None) -> bool | None:
-    """Whether frames or size lie outside what the weights were trained on; None without trained weights."""
+    """Whether task, frames or size lie outside what the weights were trained on; None without weights."""
     if trained_on is None:
         return None
     inside = (
-        key.frames <= trained_on.max_frames
+        key.task in trained_on.tasks
+        and key.frames <= trained_on.max_frames
         and min(trained_on.heights) <= key.height <= max(trained_on.heights)
         and min(trained_on.widths) <= key.width <= max(trained_on.widths)
     )

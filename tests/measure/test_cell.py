@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -131,9 +132,10 @@ def test_measures_are_json(job: Job) -> None:
 def test_extrapolation_is_what_lies_outside_the_trained_range(
     job: Job, frames: int, height: int, width: int, expected: bool
 ) -> None:
-    trained = TrainedRange(tasks=("videoqa",), max_frames=16, heights=(32, 64), widths=(32, 64))
     key = job(frames=frames, height=height, width=width).key
+    trained = TrainedRange(tasks=(key.task,), max_frames=16, heights=(32, 64), widths=(32, 64))
     assert extrapolates(key, trained) is expected
+    assert extrapolates(key, replace(trained, tasks=("another",))) is True
     assert extrapolates(key, None) is None
 
 
