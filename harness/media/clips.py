@@ -33,7 +33,7 @@ class Turn:
     digit: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Truth:
     """What one clip shows: ``digit`` and ``colour`` by second and cell; EMPTY and 0 where nothing is.
 
