@@ -24,6 +24,7 @@ from harness.report.text import listed, numbered, plot
 PANEL_WIDTH = 3.1
 PANEL_HEIGHT = 2.05
 LEGEND_ROW = 0.16
+DPI = 200
 INK = "#333333"
 FAINT = "#666666"
 
@@ -58,7 +59,7 @@ def style() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that size in inches that lays itself out around titles, legends and the footer."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -77,7 +78,7 @@ def render(figure: Figure) -> Drawing:
     with style():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        figure.savefig(bitmap, format="png", dpi=200, metadata={"Software": None})
+        figure.savefig(bitmap, format="png", dpi=DPI, metadata={"Software": None})
         figure.savefig(vector, format="svg", metadata={"Date": None})
     lines = [line.rstrip() for line in vector.getvalue().splitlines()]
     return Drawing(png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode())
@@ -130,7 +131,7 @@ def footer_lines(cells: pd.DataFrame) -> list[str]:
     return [
         "; ".join(hardware),
         f"torch {' / '.join(torch)}; " + "; ".join(versions),
-        f"{_range(ok['scored'], 'question')} from {_range(ok['clips'], 'clip')} per cell; "
+        f"{_range(ok['questions'], 'question')} from {_range(ok['clips'], 'clip')} per cell; "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}",
     ]
 

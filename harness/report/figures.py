@@ -55,7 +55,8 @@ def kinds_heatmap(table: KindTable, cells: pd.DataFrame) -> Figure:
             axes.text(column + 0.5, row + 0.5, NO_DATA, ha="center", va="center", color=FAINT, fontsize=7)
         axes.axhline(len(table.low), color="white", linewidth=5)
         names = [
-            f"{_wrapped(kind.replace('_', ' '), 13)}\n(n = {table.scored[kind]:,})" for kind in values.columns
+            f"{_wrapped(kind.replace('_', ' '), 13)}\n(n = {table.questions[kind]:,})"
+            for kind in values.columns
         ]
         axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=0, fontsize=6.5)
         axes.set_yticks(
@@ -137,7 +138,7 @@ def _memory_axis(axes: Axes, points: pd.DataFrame) -> None:
     values = np.log2(numeric(points["above_resting_bytes"]) / MIB)
     low, high = int(np.floor(values.min() - 0.1)), int(np.ceil(values.max() + 0.1))
     powers = range(low, high + 1)
-    step = len(powers) // 8 + 1
+    step = len(powers) // 6 + 1
     log2_x(axes, [2.0**power for power in powers[::step]], [f"{2.0**power:.3g}" for power in powers[::step]])
     axes.set_xlim(2.0 ** (low - 0.1), 2.0 ** (high + 0.1))
 

@@ -25,7 +25,7 @@ class KindTable:
     high: pd.DataFrame
     least: pd.DataFrame
     most: pd.DataFrame
-    scored: dict[str, int]
+    questions: dict[str, int]
     models: dict[str, int]
 
 
@@ -60,6 +60,6 @@ def kind_table(kinds: pd.DataFrame, place: tuple[int, int, int]) -> KindTable | 
         high=grid("accuracy_high", "mean"),
         least=grid("accuracy", "min"),
         most=grid("accuracy", "max"),
-        scored={name: int(numeric(rows[rows["kind"] == name]["scored"]).max()) for name in names},
+        questions={name: int(numeric(rows[rows["kind"] == name]["questions"]).max()) for name in names},
         models=models,
     )

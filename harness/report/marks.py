@@ -71,7 +71,8 @@ def legend_entries(
 def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], fontsize: float = 6.5) -> None:
     """Write each (x, y, text, colour) beside its point where it covers no point and no other label.
 
-    The layout of the figure has to be settled; where every place is taken the first one is used.
+    The layout of the figure has to be settled. A label stays between the panel's lower and upper edge; where
+    every place is taken the first one is used.
     """
     per_point = axes.figure.dpi / 72
     marks = [axes.transData.transform((x, y)) for x, y, _, _ in labels]
@@ -86,7 +87,12 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], fo
             )
             for dx, dy in _OFFSETS
         ]
-        free = [index for index, box in enumerate(boxes) if not any(box.overlaps(other) for other in taken)]
+        inside = [
+            index
+            for index, box in enumerate(boxes)
+            if axes.bbox.ymin <= box.ymin and box.ymax <= axes.bbox.ymax
+        ]
+        free = [index for index in inside if not any(boxes[index].overlaps(other) for other in taken)]
         best = free[0] if free else 0
         taken.append(boxes[best])
         axes.annotate(

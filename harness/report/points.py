@@ -48,9 +48,9 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per point of one setting.
 
     Columns: those of POINT, ``method_name``, ``resolution``, ``side_px``; ``models`` (successful ones),
-    ``seeds`` (text), ``failed``, ``failures`` (text), ``skipped``; ``extrapolated`` (any model); ``scored``
-    and ``clips`` (the most of any model); means of accuracies; medians of bytes, times and FLOPs; spreads.
-    A point without a successful model has NaN in every measure.
+    ``seeds`` (text), ``failed``, ``failures`` (text), ``skipped``; ``extrapolated`` (any model);
+    ``questions`` and ``clips`` (the most of any model); means of accuracies; medians of bytes, times and
+    FLOPs; spreads. A point without a successful model has NaN in every measure.
     """
     where = list(POINT)
     ok, failed = cells[cells["outcome"] == "ok"], cells[cells["outcome"] == "failed"]
@@ -68,7 +68,7 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
         single["extrapolated"]
         .agg(lambda values: any(value is True for value in values))
         .rename("extrapolated"),
-        done[["scored", "clips"]].max(),
+        done[["questions", "clips"]].max(),
         done[list(MEAN_COLUMNS)].mean(),
         done[list(MEDIAN_COLUMNS)].median(),
         done[spread].min().add_suffix("_min"),
@@ -82,7 +82,7 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _floats(cells: pd.DataFrame) -> pd.DataFrame:
-    names = [*MEAN_COLUMNS, *MEDIAN_COLUMNS, "scored", "clips"]
+    names = [*MEAN_COLUMNS, *MEDIAN_COLUMNS, "questions", "clips"]
     return cells.assign(**{name: numeric(cells[name]) for name in names})
 
 

@@ -24,6 +24,8 @@ def summary(
 ) -> list[str]:
     """One Markdown sentence or two per item, for one setting."""
     items = [_measured(cells)]
+    if (cells["weights"] == "random").any():
+        items.append("The models have random weights: their costs mean something, their accuracies do not.")
     if place is not None:
         items.append(_accuracies(at(points, place), place_name(place)))
         items += _order(at(points, place), comparisons)
@@ -131,7 +133,8 @@ def _at_chance(kinds: KindTable) -> list[str]:
             markdown(kind) for kind in kinds.accuracy.columns if kinds.high.loc[label, kind] < level[kind]
         ]
         if near:
-            items.append(f"{markdown(label)} cannot be told from chance on {listed(near)}.")
+            what = "any kind of question" if len(near) == len(kinds.accuracy.columns) else listed(near)
+            items.append(f"{markdown(label)} cannot be told from chance on {what}.")
         if below:
             items.append(f"{markdown(label)} is below chance on {listed(below)}.")
     return items

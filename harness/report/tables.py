@@ -42,7 +42,7 @@ def accuracy_table(points: pd.DataFrame) -> str:
             _outcome(row)
             or f"{share(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}",
             _spread(row),
-            f"{row['scored']:,.0f}" if known(row["scored"]) else NO_DATA,
+            f"{row['questions']:,.0f}" if known(row["questions"]) else NO_DATA,
             share(row["chance"]),
             share(row["oracle_blind"]),
             share(row["oracle_last_frame"]),
@@ -91,7 +91,7 @@ def kinds_table(kinds: KindTable) -> str:
     references = [label for label in kinds.accuracy.index if label not in methods]
     rows = []
     for kind in kinds.accuracy.columns:
-        row = [markdown(kind), str(kinds.scored[kind])]
+        row = [markdown(kind), str(kinds.questions[kind])]
         for label in methods:
             value = kinds.accuracy.loc[label, kind]
             least, most = kinds.least.loc[label, kind], kinds.most.loc[label, kind]

@@ -59,6 +59,16 @@ def test_no_data_is_missing_and_never_zero() -> None:
     assert row[0]["message"] == "out_of_memory while measuring"
 
 
+def test_unparsed_answers_are_among_the_questions() -> None:
+    cell = s.key()
+    full = s.measures(cell)
+    assert full.accuracy is not None
+    unparsed = full.accuracy.model_copy(update={"scored": 3, "unparsed": 4, "errors": 5})
+    frame = records_to_frame([s.record(cell, Ok(measures=full.model_copy(update={"accuracy": unparsed})))])
+    assert frame.iloc[0][["questions", "scored", "unparsed", "errors"]].tolist() == [7, 3, 4, 5]
+    assert over_models(frame).iloc[0]["questions"] == 7
+
+
 def test_a_method_with_several_configs_is_named_by_what_differs() -> None:
     keys = [
         s.key("casa", method_config={"gists": 2, "window": 8}),

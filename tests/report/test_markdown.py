@@ -168,6 +168,11 @@ def test_summary_names_the_kinds_at_chance() -> None:
     assert "vanilla_ca is below chance on when." in text
 
 
+def test_summary_says_that_random_weights_have_no_accuracy_to_speak_of() -> None:
+    assert "random weights" in words([s.record(s.key(weights="random"))])
+    assert "random weights" not in words([s.record(s.key())])
+
+
 def test_seeds_that_overlap_forbid_the_claim_however_small_p_is() -> None:
     records = s.run(frames=(4,), resolutions=(64,), seeds=(0, 1))
     records = [one for one in records if isinstance(one.outcome, Ok)]
