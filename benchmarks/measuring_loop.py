@@ -2,7 +2,7 @@
 
 Both loops alternate in one process and do equally many steps, warm-ups included. The figure is the median of
 the ratios of neighbouring pairs with its 95 % bootstrap interval; processor time is given beside wall-clock
-time, since it sees less of other processes.
+time, since it sees less of other processes. What the loop takes to time nothing is printed too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measuring_loop(workload: Workload, steps: int) -> None:
     collect(workload.prefill, workload.features.device, workload.model.session, repeats)
 
 
-def cost(loop: Callable[[], None]) -> tuple[float, float]:
+def cost(loop: Callable[[], object]) -> tuple[float, float]:
     """Wall-clock and processor seconds."""
     wall, processor = time.perf_counter(), time.process_time()
     loop()
@@ -71,6 +71,13 @@ def compare(workload: Workload, steps: int, pairs: int) -> dict[str, list[float]
         ratios["wall"].append(measured[0] / bare[0])
         ratios["processor"].append(measured[1] / bare[1])
     return ratios
+
+
+def loop_microseconds(samples: int = 2000) -> float:
+    """What the loop itself takes for one sample: the cost of timing nothing, its own collection included."""
+    repeats = Repeats(least=samples, most=samples)
+    wall, _ = cost(lambda: collect(lambda _: None, torch.device("cpu"), lambda: None, repeats))
+    return wall / samples * 1e6
 
 
 def describe(ratios: Sequence[float]) -> str:
@@ -100,14 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with torch.inference_mode(), frozen():
         bare_loop(workload, options.steps)
         ratios = compare(workload, options.steps, options.pairs)
+        empty_us = [loop_microseconds() for _ in range(15)]
     if options.json:
-        print(json.dumps({**vars(options), "torch": torch.__version__, "ratios": ratios}))
+        print(
+            json.dumps({**vars(options), "torch": torch.__version__, "ratios": ratios, "empty_us": empty_us})
+        )
         return
     print(
         f"{options.method}, {options.frames} frames, {options.steps} prefills a loop, {options.pairs} pairs"
     )
     for clock, values in ratios.items():
         print(f"measuring / bare, {clock:9} {describe(values)}")
+    low, median, high = statistics.quantiles(empty_us, n=4)
+    print(f"timing nothing: median {median:.2f} microseconds a sample, quartiles {low:.2f} to {high:.2f}")
 
 
 if __name__ == "__main__":
