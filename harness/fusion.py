@@ -242,12 +242,13 @@ class FusionMethod(nn.Module, ABC):
 
         Returns the last block's output [R, d] and the layout.
         """
-        device = decoder.embed.weight.device
+        embedding = decoder.embed.weight
+        device = embedding.device
         cursors = [state.cursor] if state is not None else [Cursor()] * len(samples)
         layout = self.lay_out(samples, cursors, decoder.width)
-        if layout.images.tokens.device != device:
-            moved = dataclasses.replace(layout.images, tokens=layout.images.tokens.to(device))
-            layout = dataclasses.replace(layout, images=moved)
+        # Also where a chunk has no frame: its empty tokens must not differ in dtype or device.
+        images = dataclasses.replace(layout.images, tokens=layout.images.tokens.to(embedding))
+        layout = dataclasses.replace(layout, images=images)
         if state is not None:
             rows = layout.rows
             state.text.describe(rows.kind, rows.window, rows.frame)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -174,6 +176,18 @@ def test_text_before_the_first_image_sees_nothing_of_it(pair: Pair) -> None:
     change = image_part(*pair, spans)
     assert change[:3].max() == 0
     assert change[3:].min() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_runs_in_any_chunking(pair: Pair, dtype: torch.dtype) -> None:
+    decoder, fusion = (copy.deepcopy(module).to(dtype) for module in pair)
+    state = fusion.new_state()
+    for span in spans_from(1, [("text", 2), ("frame", 4), ("frame", 3), ("text", 2)]):
+        if isinstance(span, FrameSpan):
+            span = FrameSpan(span.tokens.to(dtype), span.time_s)
+        h_rd, _ = fusion.run([PackedSample((span,))], decoder, state)
+        assert h_rd.dtype == dtype
+    assert torch.isfinite(decoder.logits(h_rd)).all()
 
 
 def test_empty_and_one_token_streams(pair: Pair) -> None:
