@@ -110,7 +110,7 @@ def test_fast_path_equals_dense_reference_with_gradients(pair: Pair, seed: int) 
     for route in ("blocks", "reference"):
         decoder.zero_grad()
         fusion.zero_grad()
-        with using(route):  # type: ignore[arg-type]
+        with using(route):
             logits = run(pair, batch)
         logits.square().mean().backward()  # type: ignore[no-untyped-call]
         parameters = (*decoder.parameters(), *fusion.parameters())
@@ -180,7 +180,7 @@ def test_text_before_the_first_image_sees_nothing_of_it(pair: Pair) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_runs_in_any_chunking(pair: Pair, dtype: torch.dtype) -> None:
-    decoder, fusion = (copy.deepcopy(module).to(dtype) for module in pair)
+    decoder, fusion = copy.deepcopy(pair[0]).to(dtype), copy.deepcopy(pair[1]).to(dtype)
     state = fusion.new_state()
     for span in spans_from(1, [("text", 2), ("frame", 4), ("frame", 3), ("text", 2)]):
         if isinstance(span, FrameSpan):
