@@ -1,6 +1,6 @@
 """Records on disk: one JSON file per cell, written so that a half-written one never counts.
 
-``<run>/records/<digest>.json`` holds a record, ``<run>/samples/<digest>.jsonl`` one line per answered
+``<run>/records/<digest>.json`` holds a record, ``<run>/samples/<digest>.jsonl.gz`` one line per answered
 question. A file is written under a temporary name in its own folder, synced and renamed, the sidecar before
 the record: whatever the moment of a kill, a record that is there is whole and has its sidecar.
 """
@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gzip
 import json
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +73,12 @@ class Store:
             _NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), record.model_dump_json(indent=1)) + "\n"
         )
         parse_record(text)
-        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+        lines = "".join(sample.model_dump_json() + "\n" for sample in samples).encode()
         digest = record.key.digest
         with _explained(self.root), _locked(self.root):
             if isinstance(record.outcome, Ok):
-                _replace(self.samples_dir / f"{digest}.jsonl", lines)
-            _replace(self.records_dir / f"{digest}.json", text)
+                _replace(self.sidecar(digest), gzip.compress(lines, mtime=0))
+            _replace(self.records_dir / f"{digest}.json", text.encode())
 
     def read(self, digest: str) -> Record | None:
         """The cell's record, or None when there is none that counts."""
@@ -85,7 +87,7 @@ class Store:
             record = load_record(path)
         except (RecordError, FileNotFoundError):
             return None
-        if isinstance(record.outcome, Ok) and not (self.samples_dir / f"{digest}.jsonl").is_file():
+        if isinstance(record.outcome, Ok) and not self.sidecar(digest).is_file():
             return None
         return record
 
@@ -93,12 +95,22 @@ class Store:
         """Forget a cell."""
         with _explained(self.root), _locked(self.root):
             (self.records_dir / f"{digest}.json").unlink(missing_ok=True)
-            (self.samples_dir / f"{digest}.jsonl").unlink(missing_ok=True)
+            self.sidecar(digest).unlink(missing_ok=True)
 
     def samples(self, digest: str) -> tuple[SampleOutcome, ...]:
-        """The cell's answered questions; raises FileNotFoundError without a sidecar."""
-        with (self.samples_dir / f"{digest}.jsonl").open(encoding="utf-8") as lines:
-            return tuple(SampleOutcome.model_validate_json(line) for line in lines)
+        """The cell's answered questions; raises FileNotFoundError or, for a broken file, ValueError."""
+        packed = self.sidecar(digest).read_bytes()
+        if not packed:
+            raise ValueError("it is empty")
+        try:
+            lines = gzip.decompress(packed).splitlines()
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"it is not a whole gzip file ({error})") from error
+        return tuple(SampleOutcome.model_validate_json(line) for line in lines)
+
+    def sidecar(self, digest: str) -> Path:
+        """Where the cell's answered questions are: gzipped JSON lines."""
+        return self.samples_dir / f"{digest}.jsonl.gz"
 
 
 def load_records(run_dir: Path) -> tuple[list[Record], list[Problem]]:
@@ -150,12 +162,12 @@ def parse_record(text: str) -> Record:
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     """Write under a temporary name, sync, rename, sync the folder: all or nothing."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -75,7 +75,7 @@ def _load_samples(run_dir: Path, records: Sequence[Record]) -> tuple[Samples, li
                 reason = (
                     f"the answers to single questions cannot be read: {' '.join(str(error).split())[:200]}"
                 )
-                problems.append(Problem(store.samples_dir / f"{digest}.jsonl", reason))
+                problems.append(Problem(store.sidecar(digest), reason))
     return samples, problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import subprocess
@@ -114,8 +115,17 @@ def test_leftover_temporary_files_never_count(store: Store) -> None:
 
 def test_a_measured_record_without_its_sidecar_is_not_read(store: Store) -> None:
     store.write(cells.record(), (fakes.sample(),))
-    (store.samples_dir / f"{DIGEST}.jsonl").unlink()
+    store.sidecar(DIGEST).unlink()
     assert store.read(DIGEST) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"{}")[:-3], gzip.compress(b"{}")])
+def test_a_broken_sidecar_is_a_value_error(store: Store, content: bytes) -> None:
+    store.write(cells.record(), (fakes.sample(),))
+    assert store.samples(DIGEST) == (fakes.sample(),)
+    store.sidecar(DIGEST).write_bytes(content)
+    with pytest.raises(ValueError, match=r"."):
+        store.samples(DIGEST)
 
 
 def test_a_kill_between_sidecar_and_record_leaves_no_record(
