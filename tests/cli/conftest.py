@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pytest
 from typer.testing import CliRunner, Result
 
+import harness
 from harness import execute, registry
 from harness.cli import app
 from harness.execute.process import start_server
@@ -66,7 +67,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     fill(monkeypatch, "tasks", {"counting": task})
     fill(monkeypatch, "backbones", {"tiny-qwen3": SimpleNamespace(summary="tiny")})
     monkeypatch.setattr(registry, "discover", discovery(made))
-    monkeypatch.setitem(sys.modules, "harness.models", models(made))
+    fake_models = models(made)
+    monkeypatch.setitem(sys.modules, "harness.models", fake_models)
+    # The package keeps the real module as an attribute once anything has imported it.
+    monkeypatch.setattr(harness, "models", fake_models, raising=False)
     monkeypatch.setitem(sys.modules, "harness.report.build", report())
     start_server(cells.PRELOAD)
 
