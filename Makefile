@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test lint report clean
+.PHONY: eval test lint report reference clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -33,6 +33,13 @@ lint: $(VENV)/.installed-test
 report: $(VENV)/.installed
 	@test -n "$(RUN)" || { echo "make report: RUN is empty; give a run's folder, as in make report RUN=results/runs/NAME" >&2; exit 2; }
 	$(BIN)/harness report "$(RUN)"
+
+# The committed reference records and the report made from them.
+reference: $(VENV)/.installed
+	$(BIN)/harness eval --task videoqa --frames 1,2,4,8,16,32 --resolution 64 --seed 0,1,2 --out results/reference
+	$(BIN)/harness eval --task videoqa --frames 8 --resolution 16,32,48 --seed 0,1,2 --out results/reference
+	$(BIN)/harness eval --task multi_image --frames 1,2,4,8,16 --resolution 64 --seed 0,1,2 --out results/reference
+	$(BIN)/harness report results/reference --out reports/reference
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
