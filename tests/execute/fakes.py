@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import faulthandler
 import os
@@ -80,6 +81,15 @@ def logged(job: CellJob, progress: Progress) -> SimpleNamespace:
     return good(job, progress)
 
 
+def logged_then_stuck(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """Like ``logged_then_slow``, but in native code that lets no other thread of the process run."""
+    (job.cache_dir / "worker").write_text(str(os.getpid()))
+    result = logged(job, progress)
+    if job.key.frames == 4:
+        ctypes.PyDLL(None).sleep(600)
+    return result
+
+
 def logged_then_slow(job: CellJob, progress: Progress) -> SimpleNamespace:
     (job.cache_dir / "worker").write_text(str(os.getpid()))
     result = logged(job, progress)
@@ -151,7 +161,7 @@ def full_disk_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace
     """Let the record's own write meet a full disk."""
     if job.key.frames == 2:
 
-        def no_space(path: Path, text: str) -> None:
+        def no_space(path: Path, content: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         store._replace = no_space

@@ -133,10 +133,10 @@ def test_a_kill_between_sidecar_and_record_leaves_no_record(
 ) -> None:
     whole = store_module._replace
 
-    def killed_at_record(path: Path, text: str) -> None:
+    def killed_at_record(path: Path, content: bytes) -> None:
         if path.suffix == ".json":
             raise KeyboardInterrupt
-        whole(path, text)
+        whole(path, content)
 
     monkeypatch.setattr(store_module, "_replace", killed_at_record)
     with pytest.raises(KeyboardInterrupt):
