@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -44,4 +45,6 @@ def _root(
 
 def main() -> None:
     """Entry point of the command ``harness``."""
+    # A scheduler's stop is answered like Ctrl-C: nothing is left running, and the user is told how to go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="harness")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -70,12 +71,14 @@ def run_in_process(
     kills_before = oom_kills()
     with tempfile.NamedTemporaryFile(prefix="harness-cell-", suffix=".log") as log:
         here, there = multiprocessing.Pipe()
+        lifeline, held = multiprocessing.Pipe(duplex=False)
         process = _context(job.key.device).Process(
-            target=_child, args=(job.to_json(), str(out), measure, log.name, there), daemon=True
+            target=_child, args=(job.to_json(), str(out), measure, log.name, there, lifeline), daemon=True
         )
         with _main_hidden(), _starting():
             process.start()
         there.close()
+        lifeline.close()
         watch = _Watch(on_stage, on_tick)
         try:
             in_time = watch.follow(here, process.sentinel, time.monotonic() + timeout_s)
@@ -85,6 +88,7 @@ def run_in_process(
             _kill(process.pid)
             process.join(_EXIT_GRACE_S)
             here.close()
+            held.close()
         if watch.infrastructure is not None:
             raise InfrastructureError(watch.infrastructure)
         if watch.done:
@@ -215,15 +219,15 @@ def _main_hidden() -> Iterator[None]:
         sys.modules["__main__"] = real
 
 
-def _child(cell: str, out: str, measure: str, log: str, parent: Connection) -> None:
-    """Body of a cell's process."""
+def _child(cell: str, out: str, measure: str, log: str, parent: Connection, lifeline: Connection) -> None:
+    """Body of a cell's process. ``lifeline`` closes at its other end when the parent dies."""
     with contextlib.suppress(OSError):
         os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     faulthandler.enable()
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    _die_with(lifeline)
     job = CellJob.from_json(cell)
     where = environment.describe(device=job.key.device, threads=job.threads)
     parent.send(("environment", where.model_dump_json()))
@@ -235,8 +239,19 @@ def _child(cell: str, out: str, measure: str, log: str, parent: Connection) -> N
         parent.send(("done", ""))
 
 
-def _die_with(parent: Connection) -> None:
-    """Wait for the parent's end of the pipe to close, then end this process and its children."""
+def _die_with(lifeline: Connection) -> None:
+    """Have this process and its children killed when the lifeline's other end closes."""
+    if sys.platform == "linux":
+        # The kernel does it, so that a process which hangs in native code and lets no thread run goes too.
+        descriptor = lifeline.fileno()
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=_die_at_end, args=(lifeline,), daemon=True).start()
+
+
+def _die_at_end(lifeline: Connection) -> None:
+    """For a parent that died before the kernel was asked, and for systems without such a signal."""
     with contextlib.suppress(EOFError, OSError):
-        parent.recv()
+        lifeline.recv()
     _kill(os.getpid())

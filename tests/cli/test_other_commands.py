@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_version(world: World) -> None:
 def test_list_shows_names_and_settings_as_they_are(world: World) -> None:
     done = world.run("list")
     assert done.exit_code == 0
-    assert "toy [red]toy[/red]" in done.stdout
+    assert "toy [red]toy[/red] over" in done.stdout
     assert "gists=2  (int)" in done.stdout
     assert "order=up  (one of up, down)" in done.stdout
     assert "counting  counts" in done.stdout
@@ -122,3 +123,16 @@ def test_report_of_nothing_is_a_usage_error(world: World, monkeypatch: pytest.Mo
     done = world.run("report", "nowhere")
     assert done.exit_code == 2
     assert done.stderr == "error: nowhere holds no records\n"
+
+
+def test_a_polite_kill_is_answered_like_an_interrupt() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from harness import cli, registry\n"
+        "registry.discover = lambda files: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.argv = ['harness', 'list']\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "stopped\n"

@@ -98,6 +98,16 @@ def logged_then_slow(job: CellJob, progress: Progress) -> SimpleNamespace:
     return result
 
 
+def unreadable(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """One of two questions could not be asked."""
+    result = good(job, progress)
+    accuracy = result.measures.accuracy.model_copy(update={"errors": 1})
+    result.measures = result.measures.model_copy(update={"accuracy": accuracy})
+    broken = sample().model_copy(update={"sample": "[b]typo.png", "status": "error", "value": None})
+    result.samples = (sample(), broken)
+    return result
+
+
 def fault_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace:
     if job.key.frames == 2:
         raise RuntimeError("planted at two frames")
@@ -146,6 +156,25 @@ def not_finite(job: CellJob, progress: Progress) -> SimpleNamespace:
 
 def raises(job: CellJob, progress: Progress) -> SimpleNamespace:
     raise KeyError("planted")
+
+
+class UnspeakableError(RuntimeError):
+    """An exception whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError("planted")
+
+
+def unspeakable(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise UnspeakableError
+
+
+def lone_surrogate(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise ValueError("planted \udcff")
+
+
+def says_nothing(job: CellJob, progress: Progress) -> SimpleNamespace:
+    raise MemoryError
 
 
 def nan_measures(job: CellJob, progress: Progress) -> SimpleNamespace:

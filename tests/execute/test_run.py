@@ -132,14 +132,25 @@ from harness.execute.process import start_server
 start_server(cells.PRELOAD)
 folder = Path(sys.argv[1])
 print("up", flush=True)
-test_run.run(cells.plan(folder, 1, 2, 4, 8), folder, "logged_then_slow")
+test_run.run(cells.plan(folder, 1, 2, 4, 8), folder, sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_loses_at_most_the_cell_under_way(tmp_path: Path, signum: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("signum", "fake"),
+    [
+        (signal.SIGKILL, "logged_then_slow"),
+        (signal.SIGKILL, "logged_then_stuck"),
+        (signal.SIGINT, "logged_then_slow"),
+    ],
+)
+def test_a_stopped_run_loses_at_most_the_cell_under_way(
+    tmp_path: Path, signum: signal.Signals, fake: str
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(tmp_path)], env=cells.SUBPROCESS_ENV, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", RUNNER, str(tmp_path), fake],
+        env=cells.SUBPROCESS_ENV,
+        stderr=subprocess.DEVNULL,
     ) as runner:
         try:
             wait_until(lambda: calls(tmp_path) == [1, 2, 4])
