@@ -14,7 +14,7 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         if name in self._items:
             raise UsageError(
                 f"{self.noun} {name!r} is registered twice: "
-                f"by {self._origins[name]} and by {origin}; rename one"
+                f"by {self.origin(name)} and by {_file_of_module.get(origin, origin)}; rename one"
             )
         self._items[name] = item
         self._origins[name] = origin
@@ -67,14 +67,17 @@ class Registry(Generic[T]):
         return self._items[name]
 
     def origin(self, name: str) -> str:
-        """The module or file that registered the name."""
+        """The plugin's file, else the module, that registered the name."""
         self.get(name)
-        return self._origins[name]
+        return _file_of_module.get(self._origins[name], self._origins[name])
 
-    def remove_origin(self, origin: str) -> None:
-        """Forget what a module registered: undoes the half of a plugin that broke."""
-        for name in [name for name, where in self._origins.items() if where == origin]:
-            del self._items[name], self._origins[name]
+    def keep(self, names: Collection[str]) -> set[str]:
+        """Forget every other name, as the half of a plugin that broke; return the modules that had
+        registered them."""
+        others = set(self._items) - set(names)
+        for name in others:
+            del self._items[name]
+        return {self._origins.pop(name) for name in others}
 
     def __contains__(self, name: str) -> bool:
         return name in self._items
@@ -132,6 +135,8 @@ def register_task(name: str) -> Callable[[K], K]:
 
 _discovered = False
 _plugin_files: dict[str, BrokenPlugin | None] = {}
+_file_of_module: dict[str, str] = {}
+"""The file of a plugin's module, as the user named it."""
 _broken_entry_points: list[BrokenPlugin] = []
 
 
@@ -149,9 +154,7 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> list[BrokenPlugin]:
                 if not info.name.startswith("_"):
                     importlib.import_module(f"{package}.{info.name}")
         for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-            broken = _guarded(
-                f"entry point {entry.name} = {entry.value}", entry.value.split(":")[0], entry.load
-            )
+            broken = _guarded(f"entry point {entry.name} = {entry.value}", entry.load)
             if broken is not None:
                 _broken_entry_points.append(broken)
     broken_files = [_load_file(Path(file)) for file in plugin_files]
@@ -164,6 +167,7 @@ def _load_file(path: Path) -> BrokenPlugin | None:
     resolved = path.resolve()
     if str(resolved) not in _plugin_files:
         name = f"harness_plugin_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+        _file_of_module[name] = str(path)
 
         def load() -> None:
             spec = importlib.util.spec_from_file_location(name, resolved)
@@ -173,16 +177,19 @@ def _load_file(path: Path) -> BrokenPlugin | None:
             sys.modules[name] = module
             spec.loader.exec_module(module)
 
-        _plugin_files[str(resolved)] = _guarded(str(path), name, load)
+        _plugin_files[str(resolved)] = _guarded(str(path), load)
     return _plugin_files[str(resolved)]
 
 
-def _guarded(source: str, module_name: str, load: Callable[[], object]) -> BrokenPlugin | None:
+def _guarded(source: str, load: Callable[[], object]) -> BrokenPlugin | None:
+    """Load a plugin; when it breaks, forget the names that it registered."""
+    known = [list(registry) for registry in _ALL]
     try:
         load()
     except (Exception, SystemExit) as error:
-        sys.modules.pop(module_name, None)
-        for registry in _ALL:
-            registry.remove_origin(module_name)
+        for registry, names in zip(_ALL, known, strict=True):
+            # Forgotten as modules too: a plugin that imports one of them later registers its names again.
+            for module in registry.keep(names):
+                sys.modules.pop(module, None)
         return BrokenPlugin(source, f"{type(error).__name__}: {error}", traceback.format_exc())
     return None

@@ -60,9 +60,10 @@ def quick_collector() -> Iterator[None]:
 def pictures() -> Iterator[type[Pictures]]:
     """The task, registered for one test."""
     Pictures.drawn.clear()
+    known = list(registry.tasks)
     registry.tasks.add(NAME, Pictures, __name__)
     yield Pictures
-    registry.tasks.remove_origin(__name__)
+    registry.tasks.keep(known)
 
 
 @pytest.fixture(scope="session")
