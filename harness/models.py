@@ -11,10 +11,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -41,15 +41,21 @@ class ModelConfig(BaseModel):
     method: str
     method_config: dict[str, Any]
     backbone: str
-    intermediate_size: int
+    intermediate_size: int = Field(gt=0)
     encoder_digest: str
     seed: int
     extra_words: tuple[str, ...] = ()
     """Words of the tasks trained on that the backbone's tokenizer lacks."""
     tasks: tuple[str, ...] = ()
-    max_frames: int | None = None
+    max_frames: int | None = Field(default=None, gt=0)
     heights: tuple[int, ...] = ()
     widths: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _sizes_where_trained(self) -> Self:
+        if self.max_frames is not None and not (self.heights and self.widths):
+            raise ValueError("a trained model names the heights and widths that it was trained on")
+        return self
 
     @property
     def trained_on(self) -> TrainedRange | None:
@@ -185,8 +191,15 @@ def read_config(path: Path) -> ModelConfig:
         ) from None
     except (OSError, ValidationError, ValueError) as error:
         raise UsageError(
-            f"{path / CONFIG} cannot be read: {str(error).splitlines()[0]}; copy or train the model again"
+            f"{path / CONFIG} cannot be read: {_reason(error)}; copy or train the model again, or remove it"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return " ".join([*map(str, first["loc"]), first["msg"]])
+    return str(error).splitlines()[0]
 
 
 def weights_digest(path: Path) -> str:
@@ -203,20 +216,25 @@ def find_weights(
     method: str, config: Mapping[str, object], backbone: str, seed: int, search: Sequence[Path] = ()
 ) -> Path | None:
     """The folder of the trained model for a method, its settings, backbone and seed: in ``search``, then
-    shipped."""
+    shipped.
+
+    Raises UsageError where none fits but a model of unknown content lies in the same place: it may be the one
+    that is meant, and another must not quietly take its place.
+    """
     wanted = full_config(method, config)
-    broken: UsageError | None = None
-    for folder in (*_model_folders(search), *_model_folders([SHIPPED])):
-        try:
-            found = read_config(folder)
-        except UsageError as error:
-            broken = broken or error
-            continue
-        same = (found.method, found.backbone, found.seed) == (method, backbone, seed)
-        if same and found.max_frames is not None and found.method_config == wanted:
-            return folder
-    if broken is not None:
-        raise broken
+    for roots in (search, [SHIPPED]):
+        broken: UsageError | None = None
+        for folder in _model_folders(roots):
+            try:
+                found = read_config(folder)
+            except UsageError as error:
+                broken = broken or error
+                continue
+            same = (found.method, found.backbone, found.seed) == (method, backbone, seed)
+            if same and found.max_frames is not None and found.method_config == wanted:
+                return folder
+        if broken is not None:
+            raise broken
     return None
 
 

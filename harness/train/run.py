@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -50,6 +51,7 @@ def train(spec: TrainSpec, progress: Progress = print, recipe: Recipe | None = N
     words = {word for task in tasks for word in task.vocabulary()}
     config = new_config(spec.method, spec.method_config, spec.backbone, spec.seed, words)
     folder = spec.out / folder_name(spec) / f"seed{spec.seed}"
+    _make(folder)
     run = _Run(spec, recipe, tasks, config, folder)
     if spec.resume:
         run.load(progress)
@@ -57,6 +59,18 @@ def train(spec: TrainSpec, progress: Progress = print, recipe: Recipe | None = N
         (folder / CHECKPOINT).unlink()
     run.loop(progress)
     return run.finish(progress)
+
+
+def _make(folder: Path) -> None:
+    """Make the model's folder and try a write, before any step is spent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write to {str(folder)!r}: {error.strerror or error}; choose another folder with --out"
+        ) from error
 
 
 def folder_name(spec: TrainSpec) -> str:
@@ -148,7 +162,6 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint and rename it into place."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{CHECKPOINT}.{os.getpid()}"
         state = {
             "identity": self.identity(),
@@ -175,11 +188,12 @@ class _Run:
             return
         try:
             state = torch.load(path, weights_only=True)
+            identity = state["identity"]
         except Exception as error:
             raise UsageError(
                 f"checkpoint {path} cannot be read ({type(error).__name__}); delete it or pass --no-resume"
             ) from error
-        if state["identity"] != self.identity():
+        if identity != self.identity():
             raise UsageError(
                 f"checkpoint {path} belongs to another run (other steps, tasks or settings); "
                 "choose another --out or pass --no-resume"

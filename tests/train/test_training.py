@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness import registry
-from harness.errors import UsageError
+from harness.errors import InfrastructureError, UsageError
 from harness.models import WEIGHTS, find_weights, load_model, weights_digest
 from harness.spec import TrainSpec
 from harness.task import View
@@ -88,6 +90,39 @@ def test_a_corrupt_checkpoint_is_named(tmp_path: Path) -> None:
     (folder / CHECKPOINT).write_bytes(b"not a checkpoint")
     with pytest.raises(UsageError, match=r"checkpoint\.pt cannot be read"):
         train(spec(tmp_path, steps=2), lambda line: None, RECIPE)
+    for other in ([1], {"step": 1}):
+        torch.save(other, folder / CHECKPOINT)
+        with pytest.raises(UsageError, match=r"checkpoint\.pt cannot be read"):
+            train(spec(tmp_path, steps=2), lambda line: None, RECIPE)
+
+
+def test_a_folder_that_cannot_be_written_costs_no_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    heard: list[str] = []
+    with pytest.raises(InfrastructureError, match="choose another folder with --out"):
+        train(spec(tmp_path / "file"), heard.append, RECIPE)
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"heights": []}, "names the heights"),
+        ({"intermediate_size": -8}, "intermediate_size Input should be greater than 0"),
+        ({"more": 1}, "more Extra inputs"),
+    ],
+)
+def test_a_broken_model_is_not_quietly_replaced_by_a_shipped_one(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    shipped = find_weights("casa", {}, BACKBONE, 0)
+    assert shipped is not None
+    shutil.copytree(shipped, tmp_path / "mine")
+    assert find_weights("casa", {}, BACKBONE, 0, [tmp_path]) == tmp_path / "mine"
+    config = tmp_path / "mine" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(UsageError, match=reason):
+        find_weights("casa", {}, BACKBONE, 0, [tmp_path])
 
 
 def test_corrupt_weights_are_named(tmp_path: Path) -> None:
