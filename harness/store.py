@@ -38,6 +38,10 @@ class RecordError(HarnessError):
     """A file that does not hold a record that counts."""
 
 
+class NewerSchemaError(ValueError):
+    """A document of a schema version that only a newer harness knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A record file that does not count, and why."""
@@ -81,11 +85,21 @@ class Store:
             _replace(self.records_dir / f"{digest}.json", text.encode())
 
     def read(self, digest: str) -> Record | None:
-        """The cell's record, or None when there is none that counts."""
+        """The cell's record, or None when there is none that counts.
+
+        Raises UsageError for one of a newer harness, which measuring again would overwrite.
+        """
         path = self.records_dir / f"{digest}.json"
         try:
             record = load_record(path)
-        except (RecordError, FileNotFoundError):
+        except FileNotFoundError:
+            return None
+        except RecordError as error:
+            if isinstance(error.__cause__, NewerSchemaError):
+                raise UsageError(
+                    f"{str(path)!r} was written by a newer harness ({error}); "
+                    "install that one, or choose another folder with --out"
+                ) from error
             return None
         if isinstance(record.outcome, Ok) and not self.sidecar(digest).is_file():
             return None
@@ -145,12 +159,17 @@ def load_record(path: Path) -> Record:
 
 def parse_record(text: str) -> Record:
     """A record from JSON of this schema version or an older one; raises ValueError."""
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int) or version < 1:
         raise ValueError("it has no schema version")
     if version > SCHEMA_VERSION:
-        raise ValueError(f"schema version {version} is newer than {SCHEMA_VERSION}, the newest known here")
+        raise NewerSchemaError(
+            f"schema version {version} is newer than {SCHEMA_VERSION}, the newest known here"
+        )
     while version < SCHEMA_VERSION:
         document = UPGRADES[version](document)
         version += 1

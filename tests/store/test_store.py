@@ -96,6 +96,19 @@ def test_a_document_that_is_no_object_does_not_count(store: Store) -> None:
     assert len(problems) == 2
 
 
+def test_a_deeply_nested_document_does_not_count(store: Store) -> None:
+    path_of(store).write_text("[" * 100_000)
+    assert store.read(DIGEST) is None
+    assert "nested too deeply" in load_records(store.root)[1][0].reason
+
+
+def test_a_newer_record_is_neither_taken_for_missing_nor_overwritten(store: Store) -> None:
+    store.write(cells.record(), (fakes.sample(),))
+    edited(store, lambda document: document.update(schema_version=2))
+    with pytest.raises(UsageError, match="was written by a newer harness"):
+        store.read(DIGEST)
+
+
 def test_an_older_version_is_lifted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def lift(document: dict[str, Any]) -> dict[str, Any]:
         document["duration_s"] = document.pop("seconds")
