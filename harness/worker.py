@@ -85,17 +85,32 @@ def attempt(job: CellJob, measure: str, progress: Progress) -> tuple[Outcome, Se
             raise InfrastructureError(
                 f"the disk is full ({error}); free some space and run the same command again to go on"
             ) from error
-        message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        failed = Failed(failure=failure_kind(error), message=message, traceback=traceback.format_exc())
+        trace = _storable(traceback.format_exc())
+        failed = Failed(failure=failure_kind(error), message=describe(error), traceback=trace)
         return failed, ()
     return Ok(measures=result.measures), result.samples
+
+
+def describe(error: Exception) -> str:
+    """An exception in words; its own text may be missing, fail to be made, or be no valid Unicode."""
+    try:
+        text = _storable(str(error))
+    except Exception:
+        text = "(its text cannot be made)"
+    if isinstance(error, HarnessError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def failure_kind(error: Exception) -> FailureKind:
     """Which kind of failure an exception is."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out_of_memory"
-    if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+    if isinstance(error, RuntimeError) and any(words in describe(error).lower() for words in _OUT_OF_MEMORY):
         return "out_of_memory"
     if "NonFiniteError" in {base.__name__ for base in type(error).__mro__}:
         return "non_finite"

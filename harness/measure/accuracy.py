@@ -30,6 +30,7 @@ def answer_all(
     """Ask every question of every sample, ``batch`` samples at a time, and score the answers."""
     readable = [sample for sample in view.samples if not media_error(sample)]
     answers: dict[str, list[str]] = {}
+    progress(f"answering 0/{len(readable)}")
     for start in range(0, len(readable), batch):
         samples = readable[start : start + batch]
         features = [view.of(sample, device) for sample in samples]

@@ -48,6 +48,9 @@ def test_a_good_cell_writes_its_record_and_says_what_it_does(tmp_path: Path) -> 
         ("no_memory_torch", "out_of_memory", "can't allocate memory"),
         ("not_finite", "non_finite", "layer 2"),
         ("raises", "error", "KeyError: 'planted'"),
+        ("unspeakable", "error", "UnspeakableError: (its text cannot be made)"),
+        ("lone_surrogate", "error", "ValueError: planted \\udcff"),
+        ("says_nothing", "out_of_memory", "MemoryError"),
         ("nan_measures", "error", "unusable measures: "),
     ],
 )

@@ -77,6 +77,7 @@ def test_every_question_of_every_sample_is_asked_and_scored(
     assert outcomes[0].oracle_values == {"blind": 1.0}
     assert outcomes[1].oracle_values == {"blind": 0.0}
     assert model.batches == [2, 2, 1]
+    assert lines[0] == "answering 0/5"
     assert lines[-1] == "answering 5/5"
 
 
