@@ -19,6 +19,7 @@ DType = Literal["float32", "bfloat16", "float16"]
 DEFAULT_BACKBONE = "tiny-qwen3"
 DEFAULT_FRAMES = (1, 2, 4, 8)
 DEFAULT_RESOLUTIONS = ((64, 64),)
+_GREATEST = 2**31 - 1
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.-]+")
 
@@ -121,6 +122,7 @@ class EvalSpec:
                     raise UsageError(f"{item!r} is not a {kind.__name__}; write {kind.__name__}.parse(...)")
         for name, numbers, least in (("frames", self.frames, 1), ("seed", self.seeds, 0)):
             _check_numbers(name, numbers, least)
+        _check_numbers("view-seed", (self.view_seed,), 0)
         for size in self.resolutions:
             _check_numbers("resolution", size, 1)
         if not self.resolutions:
@@ -218,3 +220,5 @@ def _check_numbers(name: str, values: Sequence[int], least: int, *, empty: bool 
     for value in values:
         if value < least:
             raise UsageError(f"{name} {value} is not usable; the least is {least}")
+        if value > _GREATEST:
+            raise UsageError(f"{name} {value} is not usable; the greatest is {_GREATEST}")

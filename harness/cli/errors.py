@@ -28,7 +28,8 @@ def say(text: str) -> None:
 
 
 def one_line(text: object) -> str:
-    return " ".join(str(text).split())
+    """The text without line breaks and without what would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 @contextlib.contextmanager
@@ -57,7 +58,9 @@ def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
         if debug:
             traceback.print_exc()
         hint = "" if debug else "; run again with --debug for the traceback, and please report it"
-        say(f"error: unexpected {type(error).__name__}: {one_line(error)}{hint}")
+        # Errors of torch's go on with a C++ backtrace after their first line.
+        first = next(iter(str(error).splitlines()), "")
+        say(f"error: unexpected {type(error).__name__}: {one_line(first)}{hint}")
         raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
 
 

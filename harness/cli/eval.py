@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -27,6 +28,8 @@ from harness.spec import (
 
 if TYPE_CHECKING:
     from harness.records import Record
+
+_NAMED = 5
 
 Texts = list[str] | None
 Paths = list[Path] | None
@@ -125,6 +128,7 @@ def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
     else:
         print_table(records, sys.stdout)
     _explain(records, debug)
+    _name_errors(records, spec.out_dir)
     if not any(record.outcome.kind == "ok" for record in records):
         raise NothingMeasuredError(
             f"none of the {len(records)} cells was measured; the reasons are above and in {spec.out_dir}"
@@ -147,6 +151,26 @@ def _explain(records: Sequence[Record], debug: bool) -> None:
     if debug:
         for text in dict.fromkeys(f.traceback for f in failed if f.traceback):
             say(text.rstrip())
+
+
+def _name_errors(records: Sequence[Record], out: Path) -> None:
+    """Say once per task which samples have questions that count for nothing."""
+    from harness.records import Ok
+    from harness.store import Store
+
+    named: dict[str, dict[str, None]] = {}
+    for record in records:
+        accuracy = record.outcome.measures.accuracy if isinstance(record.outcome, Ok) else None
+        if accuracy is not None and accuracy.errors:
+            with contextlib.suppress(OSError, ValueError):
+                wrong = [one.sample for one in Store(out).samples(record.key.digest) if one.status == "error"]
+                named.setdefault(record.key.task, {}).update(dict.fromkeys(wrong))
+    for task, samples in named.items():
+        shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")
+        say(
+            f"warning: questions about {len(samples)} sample(s) of {task} could not be asked or scored "
+            f"and do not count: {one_line(shown)}"
+        )
 
 
 def _print_worker_commands(spec: EvalSpec) -> None:

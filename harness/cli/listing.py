@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.errors import Debug, guarded, warn_broken
+from harness.cli.errors import Debug, guarded, one_line, warn_broken
 from harness.spec import check_choice
 
 _NOUNS = ("methods", "tasks", "backbones")
@@ -88,6 +88,6 @@ def _print(noun: str, entries: Sequence[dict[str, Any]]) -> None:
     typer.echo(f"{noun}:")
     width = max((len(entry["name"]) for entry in entries), default=0)
     for entry in entries:
-        typer.echo(f"  {entry['name']:<{width}}  {entry['summary']}")
+        typer.echo(f"  {entry['name']:<{width}}  {one_line(entry['summary'])}")
         for setting in entry.get("settings", ()):
             typer.echo(f"  {'':<{width}}    {setting['name']}={setting['default']}  ({setting['type']})")

@@ -42,7 +42,9 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
     console.width = max(console.width, _width_of(table, console))
     console.print(table)
     if any(not isinstance(r.outcome, Failed | Skipped) and r.outcome.measures.extrapolated for r in shown):
-        console.print("* beyond the frames or the resolutions that the weights were trained on", markup=False)
+        console.print(
+            "* outside the tasks, frames or resolutions that the weights were trained on", markup=False
+        )
 
 
 def _width_of(table: Table, console: Console) -> int:

@@ -53,7 +53,7 @@ class World:
 
 
 def _method(name: str, config: type) -> SimpleNamespace:
-    return SimpleNamespace(name=name, Config=config, summary=f"toy [red]{name}[/red]", paper="none")
+    return SimpleNamespace(name=name, Config=config, summary=f"toy [red]{name}[/red]\n\x1bover", paper="none")
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_extrapolated_cells_are_marked() -> None:
     stream = io.StringIO()
     print_table([cells.record(outcome=Ok(measures=measures))], stream)
     assert "75.0]*" in stream.getvalue()
-    assert "beyond the frames" in stream.getvalue()
+    assert "outside the tasks, frames" in stream.getvalue()
 
 
 def test_no_accuracy_is_not_zero() -> None:

@@ -110,6 +110,8 @@ def test_a_failed_cell_is_shown_and_the_rest_goes_on(world: World) -> None:
         (("--task", "countin"), "unknown task 'countin': did you mean 'counting'?"),
         (("--backbone", "tiny"), "unknown backbone 'tiny': did you mean 'tiny-qwen3'?"),
         (("--frames", "0"), "frames 0 is not usable; the least is 1"),
+        (("--frames", "1" + "0" * 20), f"frames 1{'0' * 20} is not usable; the greatest is"),
+        (("--view-seed", "-1"), "view-seed -1 is not usable; the least is 0"),
         (("--frames", "one"), "frames 'one' is not a whole number"),
         (("--frames", ","), "no frames is given"),
         (("--resolution", "64x"), "resolution '' is not a whole number"),
@@ -186,6 +188,14 @@ def test_a_method_that_only_a_broken_plugin_has_says_so(world: World) -> None:
     assert "what could not be imported is missing: plugin mine.py (ImportError: planted)" in done.stderr
 
 
+def test_questions_that_count_for_nothing_are_named(world: World) -> None:
+    world.fake = "unreadable"
+    done = world.eval("--frames", "1,2")
+    assert done.exit_code == 0
+    assert done.stderr.count("1 sample(s) of counting could not be asked or scored") == 1
+    assert "do not count: [b]typo.png\n" in done.stderr
+
+
 def test_an_interrupt_says_how_to_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -198,12 +208,12 @@ def test_an_interrupt_says_how_to_go_on(world: World, monkeypatch: pytest.Monkey
 
 def test_a_bug_is_one_line_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def buggy(*arguments: object) -> None:
-        raise KeyError("planted")
+        raise TypeError("planted\nframe #0: c10::Error")
 
     monkeypatch.setattr("harness.execute.run_eval", buggy)
     done = world.eval()
     assert done.exit_code == 4
-    assert done.stderr.startswith("error: unexpected KeyError: 'planted'; run again with --debug")
+    assert done.stderr.startswith("error: unexpected TypeError: planted; run again with --debug")
 
 
 def test_the_default_folder_is_named_after_the_tasks(
