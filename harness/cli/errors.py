@@ -32,6 +32,11 @@ def one_line(text: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
+def first_line(text: object) -> str:
+    """What to say of an error that is not the harness's own: torch's go on with a backtrace of C++."""
+    return one_line(next(iter(str(text).splitlines()), ""))
+
+
 @contextlib.contextmanager
 def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
     """Turn what a command raises into a message and an exit status."""
@@ -58,9 +63,7 @@ def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
         if debug:
             traceback.print_exc()
         hint = "" if debug else "; run again with --debug for the traceback, and please report it"
-        # Errors of torch's go on with a C++ backtrace after their first line.
-        first = next(iter(str(error).splitlines()), "")
-        say(f"error: unexpected {type(error).__name__}: {one_line(first)}{hint}")
+        say(f"error: unexpected {type(error).__name__}: {first_line(error)}{hint}")
         raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from harness.cli.errors import Debug, guarded, one_line, say
+from harness.cli.errors import Debug, first_line, guarded, one_line, say
 from harness.errors import NothingMeasuredError
 from harness.spec import (
     DEFAULT_BACKBONE,
@@ -146,7 +146,7 @@ def _explain(records: Sequence[Record], debug: bool) -> None:
     for reason, count in skipped.items():
         say(f"skipped {count} cell(s): {one_line(reason)}")
     failed = [record.outcome for record in records if isinstance(record.outcome, Failed)]
-    for (kind, message), count in Counter((f.failure, one_line(f.message)) for f in failed).items():
+    for (kind, message), count in Counter((f.failure, first_line(f.message)) for f in failed).items():
         say(f"failed {count} cell(s): {kind}: {message}")
     if debug:
         for text in dict.fromkeys(f.traceback for f in failed if f.traceback):

@@ -26,6 +26,12 @@ def summary(
     items = [_measured(cells)]
     if (cells["weights"] == "random").any():
         items.append("The models have random weights: their costs mean something, their accuracies do not.")
+    unscored = numeric(cells["errors"]).max()
+    if unscored > 0:
+        items.append(
+            f"Up to {numbered(int(unscored), 'question')} of a cell could not be asked or scored (media that "
+            "cannot be read, for instance) and do not count; the files in `samples` name them."
+        )
     if place is not None:
         items.append(_accuracies(at(points, place), place_name(place)))
         items += _order(at(points, place), comparisons)

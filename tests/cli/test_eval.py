@@ -91,7 +91,7 @@ def test_a_failed_cell_is_shown_and_the_rest_goes_on(world: World) -> None:
     done = world.eval("--methods", "toy", "--frames", "1,2,4")
     assert done.exit_code == 0
     assert "failed: error" in done.stdout
-    assert "failed 1 cell(s): error: RuntimeError: planted at two frames" in done.stderr
+    assert "failed 1 cell(s): error: RuntimeError: planted at two frames\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in world.eval("--methods", "toy", "--frames", "1,2,4", "--debug").stderr
 

@@ -173,6 +173,18 @@ def test_summary_says_that_random_weights_have_no_accuracy_to_speak_of() -> None
     assert "random weights" not in words([s.record(s.key())])
 
 
+def test_summary_says_that_questions_do_not_count() -> None:
+    cell = s.key()
+    full = s.measures(cell)
+    assert full.accuracy is not None
+    less = full.model_copy(update={"accuracy": full.accuracy.model_copy(update={"errors": 3})})
+    assert "Up to 3 questions of a cell could not be asked or scored" in words(
+        [s.record(cell, Ok(measures=less))]
+    )
+    assert "could not be asked" not in words([s.record(cell)])
+    assert "could not be asked" not in words([s.record(cell, s.failed())])
+
+
 def test_seeds_that_overlap_forbid_the_claim_however_small_p_is() -> None:
     records = s.run(frames=(4,), resolutions=(64,), seeds=(0, 1))
     records = [one for one in records if isinstance(one.outcome, Ok)]
