@@ -109,15 +109,6 @@ class FusedModel(nn.Module):
         """Features [F, N, D] and F times → tokens [F, N, d]."""
         return cast("Tensor", self.connector(features_fnd.to(self.device), times_s))
 
-    def logits(
-        self, samples: Sequence[PackedSample], rows: Sequence[int] | None = None
-    ) -> tuple[Tensor, Rows]:
-        """One pass over packed samples: logits [len(rows) or R, V] and the rows' attributes."""
-        h_rd, layout = self.fusion.run(samples, self.decoder)
-        if rows is not None:
-            h_rd = h_rd[torch.tensor(rows, dtype=torch.long, device=h_rd.device)]
-        return self.decoder.logits(h_rd), layout.rows
-
     def session(self) -> Session:
         """A streaming session that starts with nothing but the start token."""
         return Session(self)

@@ -27,4 +27,3 @@ class BackboneSpec:
     tokenizer: Callable[[], Tokenizer]
     intermediate_size: int
     parameter_budget: int | None
-    encoder: str

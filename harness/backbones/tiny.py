@@ -44,6 +44,5 @@ TINY = BackboneSpec(
     tokenizer=_tokenizer,
     intermediate_size=256,
     parameter_budget=712_000,
-    encoder="patch16",
 )
 backbones.add(TINY.name, TINY, __name__)
