@@ -38,4 +38,4 @@ class TokenInsertion(FusionMethod):
         self.positions = config.positions
 
     def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
-        return lay_out(samples, cursors, width=width, positions=self.positions)
+        return lay_out(samples, cursors, width=width, positions=self.positions, inline=True)

@@ -23,8 +23,6 @@ from harness.fusion import (
     IMAGES,
     FusionConfig,
     FusionMethod,
-    FusionState,
-    KeyValues,
     MemoryOrder,
     Step,
     describe_images,
@@ -32,8 +30,10 @@ from harness.fusion import (
     image_keys,
     self_attention,
 )
-from harness.layout import Cursor, Layout, PackedSample, lay_out, window_blocks, without_unseen_images
+from harness.layout import Cursor, Layout, PackedSample, lay_out
 from harness.registry import register_method
+from harness.state import FusionState, KeyValues
+from harness.windows import Keys, Visible, window_blocks, without_unseen_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +53,16 @@ class VanillaCA(FusionMethod):
         self.cross = nn.ModuleList(decoder.block(i).attention.copy() for i in range(self.layers))
 
     def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
-        return without_unseen_images(lay_out(samples, cursors, width=width, positions="aside"))
+        return lay_out(samples, cursors, width=width, positions="aside", inline=False)
 
     def new_state(self) -> FusionState:
         return FusionState(KeyValues(self.layers), extra={IMAGES: KeyValues(self.layers)})
 
     def begin(self, step: Step) -> None:
+        step.layout = without_unseen_images(step.layout)
         describe_images(step)
-        keys = image_keys(step)
-        blocks = window_blocks(step.layout.rows, keys, text=None)
-        step.patterns["window"] = step.pattern(blocks, keys=len(keys.sample))
+        keys = Keys(image_keys(step))
+        step.patterns["window"] = step.pattern(window_blocks(step.layout.rows, keys, Visible()), len(keys))
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         x_rd = block.normed(h_rd)
@@ -79,4 +79,4 @@ class VanillaCA(FusionMethod):
         return attention.output(attend(q, k, v, step.patterns["window"], attention.scale))
 
     def finish(self, step: Step) -> None:
-        drop_past_windows(step)
+        drop_past_windows(step, IMAGES)

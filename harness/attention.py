@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -52,24 +52,70 @@ def recording() -> Iterator[set[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Query rows that attend to key rows. ``causal`` is aligned bottom-right: the last query sees every
-    key."""
+    """Query rows that attend to key rows.
+
+    ``causal`` is aligned bottom-right: the last query sees every key, the one before it all but the last. In
+    a causal block with a ``reach``, a query sees the first ``prefix`` keys, and of the others at most
+    ``reach`` before its own.
+    """
 
     queries: Index
     keys: Index
     causal: bool
+    prefix: int = 0
+    reach: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Blocks with equal lengths: n of them, each lq queries against lk keys."""
+class _Shape:
+    """What blocks must share to run together: lq queries against lk keys under one mask."""
 
-    n: int
     lq: int
     lk: int
     causal: bool
-    queries: Tensor
-    keys: Tensor
+    prefix: int
+    reach: int | None
+
+    @classmethod
+    def of(cls, block: Block) -> Self:
+        lq, lk = len(block.queries), len(block.keys)
+        reach = block.reach if block.causal and block.reach is not None else None
+        if reach is not None and reach >= lk - 1 - block.prefix:
+            reach = None
+        causal = block.causal and (lq > 1 or reach is not None)
+        return cls(lq, lk, causal, block.prefix if reach is not None else 0, reach)
+
+    def mask(self, device: torch.device) -> Tensor:
+        allowed = torch.ones(self.lq, self.lk, dtype=torch.bool, device=device)
+        if not self.causal:
+            return allowed
+        allowed = allowed.tril(self.lk - self.lq)
+        if self.reach is not None:
+            near = torch.ones_like(allowed).triu(self.lk - self.lq - self.reach)
+            near[:, : self.prefix] = True
+            allowed &= near
+        return allowed
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Blocks of one shape, n of them. An index that is a run of consecutive rows is a slice."""
+
+    n: int
+    shape: _Shape
+    queries: slice | Tensor
+    keys: slice | Tensor
+    device: torch.device
+
+    @property
+    def square(self) -> bool:
+        """Plain causal attention of rows to themselves, which needs no mask."""
+        return self.shape.causal and self.shape.lq == self.shape.lk and self.shape.reach is None
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """[lq, lk], the same for all layers; None where the kernel needs none."""
+        return self.shape.mask(self.device) if self.shape.causal and not self.square else None
 
 
 class Pattern:
@@ -81,46 +127,48 @@ class Pattern:
 
     @cached_property
     def groups(self) -> list[_Group]:
-        by_shape: dict[tuple[int, int, bool], list[Block]] = {}
-        for block in self.blocks:
-            causal = block.causal and len(block.queries) > 1
-            by_shape.setdefault((len(block.queries), len(block.keys), causal), []).append(block)
         return [
             _Group(
                 len(blocks),
-                lq,
-                lk,
-                causal,
+                shape,
                 self._index([block.queries for block in blocks]),
                 self._index([block.keys for block in blocks]),
+                self.device,
             )
-            for (lq, lk, causal), blocks in by_shape.items()
+            for shape, blocks in self._by_shape.items()
         ]
 
     @cached_property
     def scatter(self) -> Tensor | None:
         """Where each group's output rows belong; None when they are all rows in order."""
-        rows = [group.queries for group in self.groups]
-        joined = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long, device=self.device)
-        identity = len(joined) == self.rows and bool(
-            (joined == torch.arange(self.rows, device=self.device)).all()
-        )
-        return None if identity else joined
+        rows = [block.queries for blocks in self._by_shape.values() for block in blocks]
+        joined = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
+        if len(joined) == self.rows and bool((joined == np.arange(self.rows)).all()):
+            return None
+        return torch.from_numpy(joined).to(self.device)
+
+    @cached_property
+    def _by_shape(self) -> dict[_Shape, list[Block]]:
+        found: dict[_Shape, list[Block]] = {}
+        for block in self.blocks:
+            found.setdefault(_Shape.of(block), []).append(block)
+        return found
 
     def dense_mask(self) -> Tensor:
         """The same pattern as a dense boolean mask [T, S], for tests and the reference route."""
         mask = torch.zeros(self.rows, self.keys, dtype=torch.bool, device=self.device)
         for block in self.blocks:
-            lq, lk = len(block.queries), len(block.keys)
-            allowed = torch.ones(lq, lk, dtype=torch.bool, device=self.device)
-            if block.causal:
-                allowed = allowed.tril(lk - lq)
             queries, keys = torch.from_numpy(block.queries), torch.from_numpy(block.keys)
+            allowed = _Shape.of(block).mask(self.device)
             mask[queries[:, None].to(self.device), keys[None, :].to(self.device)] = allowed
         return mask
 
-    def _index(self, parts: Sequence[Index]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts)).to(self.device)
+    def _index(self, parts: Sequence[Index]) -> slice | Tensor:
+        joined = np.concatenate(parts)
+        first, last = int(joined[0]), int(joined[-1])
+        if last - first + 1 == len(joined) and bool((np.diff(joined) == 1).all()):
+            return slice(first, last + 1)
+        return torch.from_numpy(joined).to(self.device)
 
 
 def attend(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, pattern: Pattern, scale: float) -> Tensor:
@@ -157,25 +205,11 @@ def attend_reference(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, mask_ts: Tenso
 
 def _attend_group(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, group: _Group, scale: float) -> Tensor:
     heads, kv_heads, width = q_thd.shape[1], k_skd.shape[1], q_thd.shape[2]
-    q = _gather(q_thd, group.queries).view(group.n, group.lq, heads, width).transpose(1, 2)
-    k = _gather(k_skd, group.keys).view(group.n, group.lk, kv_heads, width).transpose(1, 2)
-    v = _gather(v_skd, group.keys).view(group.n, group.lk, kv_heads, width).transpose(1, 2)
-    square = group.lq == group.lk
-    mask = None
-    if group.causal and not square:
-        mask = torch.ones(group.lq, group.lk, dtype=torch.bool, device=q.device).tril(group.lk - group.lq)
+    shape = group.shape
+    q = q_thd[group.queries].view(group.n, shape.lq, heads, width).transpose(1, 2)
+    k = k_skd[group.keys].view(group.n, shape.lk, kv_heads, width).transpose(1, 2)
+    v = v_skd[group.keys].view(group.n, shape.lk, kv_heads, width).transpose(1, 2)
     output = scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=group.causal and square, scale=scale, enable_gqa=heads != kv_heads
+        q, k, v, attn_mask=group.mask, is_causal=group.square, scale=scale, enable_gqa=heads != kv_heads
     )
-    return output.transpose(1, 2).reshape(group.n * group.lq, heads, width)
-
-
-def _gather(rows: Tensor, index: Tensor) -> Tensor:
-    """``rows[index]``, without a copy when the index is a run of consecutive rows."""
-    length = index.shape[0]
-    if length == 0 or rows.device.type != "cpu":
-        return rows.index_select(0, index)
-    first, last = int(index[0]), int(index[-1])
-    if last - first + 1 == length and bool((index.diff() == 1).all()):
-        return rows[first : last + 1]
-    return rows.index_select(0, index)
+    return output.transpose(1, 2).reshape(group.n * shape.lq, heads, width)

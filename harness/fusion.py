@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from harness.attention import Block, Index, Pattern, attend
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections, Rope
 from harness.errors import UsageError
-from harness.layout import Cursor, Kind, Layout, PackedSample, WindowKeys, causal_blocks
+from harness.layout import Cursor, Kind, Layout, PackedSample, causal_blocks
+from harness.state import FusionState, KeyValues
+from harness.windows import Visible, WindowKeys
 
 Order = Literal[0, 1, 2]
 
@@ -33,7 +35,12 @@ Order = Literal[0, 1, 2]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusionConfig:
     """Base of a method's settings; every field is settable from the command line and part of a cell's
-    identity."""
+    identity.
+
+    ``max_images``: a stream with more images is refused; none for no limit.
+    """
+
+    max_images: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,97 +51,6 @@ class MemoryOrder:
     prefill_pixels: Order
     streaming_frames: Order
     streaming_pixels: Order
-
-
-class KeyValues:
-    """Keys and values of every layer for one growing set of rows, with the rows' attributes.
-
-    Tensors are never changed in place, so a copy of the lists is a fork that shares storage.
-    """
-
-    COLUMNS = ("kind", "window", "frame")
-
-    def __init__(self, layers: int) -> None:
-        self.keys: list[Tensor | None] = [None] * layers
-        self.values: list[Tensor | None] = [None] * layers
-        self.columns: dict[str, Index] = {name: np.zeros(0, dtype=np.int64) for name in self.COLUMNS}
-
-    def __len__(self) -> int:
-        return len(self.columns["kind"])
-
-    def describe(self, kind: Index, window: Index, frame: Index) -> None:
-        """Announce new rows, once per step, before the layers extend."""
-        for name, new in zip(self.COLUMNS, (kind, window, frame), strict=True):
-            self.columns[name] = np.concatenate((self.columns[name], new))
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append [n, K, D] to a layer and return all its keys and values."""
-        old_k, old_v = self.keys[layer], self.values[layer]
-        all_k = k if old_k is None or not len(old_k) else torch.cat((old_k, k))
-        all_v = v if old_v is None or not len(old_v) else torch.cat((old_v, v))
-        self.keys[layer], self.values[layer] = all_k, all_v
-        return all_k, all_v
-
-    def keep(self, mask: Index) -> None:
-        """Drop every row outside a boolean mask; the dropped rows' bytes are freed."""
-        if mask.all():
-            return
-        index = torch.from_numpy(np.flatnonzero(mask))
-        for store in (self.keys, self.values):
-            for layer, tensor in enumerate(store):
-                if tensor is not None:
-                    store[layer] = tensor.index_select(0, index.to(tensor.device))
-        self.columns = {name: column[mask] for name, column in self.columns.items()}
-
-    def fork(self) -> KeyValues:
-        copy = KeyValues(len(self.keys))
-        copy.keys, copy.values, copy.columns = list(self.keys), list(self.values), dict(self.columns)
-        return copy
-
-    def tensors(self) -> list[Tensor]:
-        return [tensor for tensor in (*self.keys, *self.values) if tensor is not None and tensor.numel()]
-
-    def bytes_of(self, kind: Kind) -> int:
-        """Bytes of the rows of one kind over all layers."""
-        if not len(self):
-            return 0
-        per_row = sum(tensor.nbytes for tensor in self.tensors()) / len(self)
-        return round(per_row * int((self.columns["kind"] == kind).sum()))
-
-
-@dataclass
-class FusionState:
-    """What a session keeps between frames: named buffers whose bytes can be counted.
-
-    ``text`` is the self-attention cache of everything in the token stream. ``extra`` holds a method's own
-    buffers, for instance the current window's image keys and values.
-    """
-
-    text: KeyValues
-    extra: dict[str, KeyValues] = field(default_factory=dict)
-    cursor: Cursor = field(default_factory=Cursor)
-
-    def buffers(self) -> dict[str, KeyValues]:
-        return {"stream_kv": self.text, **self.extra}
-
-    def tensors(self) -> dict[str, list[Tensor]]:
-        """The real tensors of every buffer."""
-        return {name: buffer.tensors() for name, buffer in self.buffers().items()}
-
-    def bytes_by_kind(self) -> dict[str, int]:
-        """Bytes kept, by what they represent: ``text_kv``, ``image_kv``, ``gist_kv``."""
-        return {
-            f"{kind.name.lower()}_kv": sum(buffer.bytes_of(kind) for buffer in self.buffers().values())
-            for kind in Kind
-        }
-
-    def fork(self) -> Self:
-        """An independent continuation; storage is shared until either side drops it."""
-        return dataclasses.replace(
-            self,
-            text=self.text.fork(),
-            extra={name: buffer.fork() for name, buffer in self.extra.items()},
-        )
 
 
 @dataclass
@@ -148,6 +64,10 @@ class Step:
     device: torch.device
     patterns: dict[str, Pattern] = field(default_factory=dict)
     """A method's own attention patterns, made once per step in ``begin``."""
+    ropes: dict[str, Rope] = field(default_factory=dict)
+    """Rotary positions of a method's own rows."""
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    """A method's own tensors that layers hand on, for instance the hidden states of images aside."""
 
     @cached_property
     def cached(self) -> int:
@@ -156,11 +76,11 @@ class Step:
 
     @cached_property
     def rope(self) -> Rope:
-        return self._rope_at(self.layout.rows.position)
+        return self.rope_at(self.layout.rows.position)
 
     @cached_property
     def image_rope(self) -> Rope:
-        return self._rope_at(self.layout.images.position)
+        return self.rope_at(self.layout.images.position)
 
     @cached_property
     def causal(self) -> Pattern:
@@ -168,10 +88,12 @@ class Step:
         blocks = causal_blocks(self.layout.rows, self.cached)
         return self.pattern(blocks, keys=self.cached + len(self.layout.rows))
 
-    def pattern(self, blocks: Sequence[Block], keys: int) -> Pattern:
-        return Pattern(blocks, len(self.layout.rows), keys, self.device)
+    def pattern(self, blocks: Sequence[Block], keys: int, rows: int | None = None) -> Pattern:
+        """A pattern over ``keys`` keys; its queries are the chunk's rows unless ``rows`` says how many."""
+        return Pattern(blocks, len(self.layout.rows) if rows is None else rows, keys, self.device)
 
-    def _rope_at(self, positions: Index) -> Rope:
+    def rope_at(self, positions: Index) -> Rope:
+        """Cosines and sines for positions [n]."""
         like = self.decoder.embed.weight[:1]
         return self.decoder.rope(torch.from_numpy(positions).to(self.device), like)
 
@@ -199,7 +121,8 @@ class FusionMethod(nn.Module, ABC):
         return block.ffn(h_rd + self_attention(i, block.attention, block.normed(h_rd), step))
 
     def begin(self, step: Step) -> None:
-        """Called once per step before the layers: announce rows to the state's own buffers."""
+        """Called once per step before the layers: announce rows to the state's own buffers, make patterns,
+        leave out images that nothing sees."""
 
     def finish(self, step: Step) -> None:
         """Called once per step after the layers: drop what is not kept."""
@@ -246,6 +169,7 @@ class FusionMethod(nn.Module, ABC):
         device = embedding.device
         cursors = [state.cursor] if state is not None else [Cursor()] * len(samples)
         layout = self.lay_out(samples, cursors, decoder.width)
+        self._check_count(layout)
         # Also where a chunk has no frame: its empty tokens must not differ in dtype or device.
         images = dataclasses.replace(layout.images, tokens=layout.images.tokens.to(embedding))
         layout = dataclasses.replace(layout, images=images)
@@ -259,7 +183,16 @@ class FusionMethod(nn.Module, ABC):
         for i in range(self.layers):
             h_rd = self.layer(i, decoder.block(i), h_rd, step)
         self.finish(step)
-        return h_rd, layout
+        return h_rd, step.layout
+
+    def _check_count(self, layout: Layout) -> None:
+        most = self.config.max_images
+        count = max((cursor.frame + 1 for cursor in layout.cursors), default=0)
+        if most is not None and count > most:
+            raise UsageError(
+                f"a stream has {count} images, but {self.name} is set to max_images={most}; "
+                "show fewer images or raise max_images"
+            )
 
 
 def self_attention(layer: int, attention: Projections, x_rd: Tensor, step: Step) -> Tensor:
@@ -272,45 +205,39 @@ def self_attention(layer: int, attention: Projections, x_rd: Tensor, step: Step)
     return attention.output(attend(q, k, v, step.causal, attention.scale))
 
 
-IMAGES, WINDOW_TEXT = "window_image_kv", "window_text_kv"
-"""Names of the state buffers of methods with windows."""
-
-
-def image_keys(step: Step) -> WindowKeys:
-    """Attributes of the image keys that rows may see: the current window's cached ones, then the chunk's."""
-    images = step.layout.images
-    if step.state is None:
-        return WindowKeys(images.sample, images.window, images.frame, np.zeros_like(images.sample))
-    return _cached_keys(step.state.extra[IMAGES])
-
-
-def text_keys(step: Step) -> WindowKeys:
-    """Attributes of the text keys that rows may see: the current window's cached ones, then the chunk's
-    rows."""
-    rows = step.layout.rows
-    if step.state is None:
-        return WindowKeys(rows.sample, rows.window, rows.frame, rows.branch)
-    return _cached_keys(step.state.extra[WINDOW_TEXT])
-
-
-def _cached_keys(buffer: KeyValues) -> WindowKeys:
-    zeros = np.zeros(len(buffer), dtype=np.int64)
-    return WindowKeys(zeros, buffer.columns["window"], buffer.columns["frame"], zeros)
+IMAGES = "image_kv"
+"""Name of the buffer of image keys and values that windows share."""
 
 
 def describe_images(step: Step) -> None:
-    """Announce the chunk's images to the state's window buffer."""
+    """Announce the chunk's images to the state's image buffer."""
     if step.state is not None:
         images = step.layout.images
         kinds = np.full(len(images), int(Kind.IMAGE), dtype=np.int64)
         step.state.extra[IMAGES].describe(kinds, images.window, images.frame)
 
 
-def drop_past_windows(step: Step) -> None:
-    """Keep the current window's rows only in every window buffer."""
-    if step.state is not None:
-        for buffer in step.state.extra.values():
-            buffer.keep(buffer.columns["window"] == step.state.cursor.window)
+def image_keys(step: Step) -> WindowKeys:
+    """Attributes of the image keys that rows may see: the cached ones, then the chunk's."""
+    images = step.layout.images
+    if step.state is None:
+        return WindowKeys(images.sample, images.window, images.frame, np.zeros_like(images.sample))
+    return cached_keys(step.state.extra[IMAGES])
+
+
+def cached_keys(buffer: KeyValues, first: int = 0) -> WindowKeys:
+    """Attributes of the rows of a stream's buffer from row ``first`` on."""
+    zeros = np.zeros(len(buffer) - first, dtype=np.int64)
+    return WindowKeys(zeros, buffer.columns["window"][first:], buffer.columns["frame"][first:], zeros)
+
+
+def drop_past_windows(step: Step, *buffers: str, span: int | None = 1) -> None:
+    """Keep the rows of the last ``span`` windows only in the named buffers."""
+    if step.state is not None and span is not None:
+        first = Visible(span).first(step.state.cursor.window)
+        for name in buffers:
+            buffer = step.state.extra[name]
+            buffer.keep(buffer.columns["window"] >= first)
 
 
 def check_declaration(name: str, cls: type) -> None:

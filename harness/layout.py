@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from harness.attention import Block, Index
+from harness.errors import UsageError
 
 ImagePositions = Literal["aside", "one_per_frame", "one_per_token"]
-"""Where a frame's tokens stand. ``aside``: at the position of the next text token, which does not advance;
-``one_per_frame``: all at one position of their own; ``one_per_token``: one position each."""
+"""Where a frame's tokens stand. ``aside``: at the position of the next text token, which does not advance
+(as the temporal position in Qwen2.5-VL's M-RoPE within CASA); ``one_per_frame``: all at one position of their
+own; ``one_per_token``: one position each."""
 
 
 class Kind(IntEnum):
@@ -138,11 +140,13 @@ def lay_out(
     *,
     width: int,
     positions: ImagePositions,
+    inline: bool,
     gists: int = 0,
 ) -> Layout:
-    """Lay out a batch. With ``positions="aside"`` image tokens stay out of the rows, else they are rows.
+    """Lay out a batch. ``inline`` image tokens are rows of the token stream; others stay in the image bank.
 
-    ``gists`` rows follow every frame. Branches continue the prefix's cursor, which they do not move.
+    ``gists`` rows follow every frame. Branches continue the prefix's cursor, which they do not move. Raises
+    UsageError for image tokens of another width than ``width``.
     """
     rows, images, tokens = _Columns(), _Columns(), []
     after = []
@@ -152,8 +156,9 @@ def lay_out(
             if isinstance(span, TextSpan):
                 cursor = _lay_text(rows, span, cursor, index, branch=0)
             else:
+                _check_width(span, width)
                 tokens.append(span.tokens)
-                cursor = _lay_frame(rows, images, span, cursor, index, positions, gists)
+                cursor = _lay_frame(rows, images, span, cursor, index, positions, inline, gists)
         for number, branch in enumerate(sample.branches, start=1):
             _lay_text(rows, branch, cursor, index, branch=number)
         after.append(cursor)
@@ -190,6 +195,7 @@ def _lay_frame(
     cursor: Cursor,
     sample: int,
     positions: ImagePositions,
+    inline: bool,
     gists: int,
 ) -> Cursor:
     joins = cursor.after_frame and cursor.last_time_s == span.time_s
@@ -201,10 +207,9 @@ def _lay_frame(
     first = images.count
     images.add(n, position=position, sample=sample, window=window, frame=frame)
     place = {"sample": sample, "branch": 0, "window": window, "frame": frame}
-    advance = 0
-    if positions != "aside":
+    if inline:
         rows.add(n, kind=int(Kind.IMAGE), source=first + np.arange(n), position=position, **place)
-        advance = n if positions == "one_per_token" else 1
+    advance = {"aside": 0, "one_per_frame": 1, "one_per_token": n}[positions]
     following = cursor.position + advance
     if gists:
         rows.add(
@@ -217,27 +222,13 @@ def _lay_frame(
     return Cursor(following + gists, window, frame, span.time_s, after_frame=True)
 
 
-def without_unseen_images(layout: Layout) -> Layout:
-    """Leave out images that no row's window shows and no later row can see: those of past windows without
-    text.
-
-    A video's frames without text between them are such windows for every method that looks at the last image
-    only.
-    """
-    rows, images = layout.rows, layout.images
-    last = np.array([cursor.window for cursor in layout.cursors], dtype=np.int64)
-    shown = set(zip(rows.sample.tolist(), rows.window.tolist(), strict=True)) | set(enumerate(last.tolist()))
-    keep = np.array(
-        [place in shown for place in zip(images.sample.tolist(), images.window.tolist(), strict=True)]
-    )
-    if keep.all():
-        return layout
-    index = np.flatnonzero(keep)
-    kept = Images(
-        images.tokens[torch.from_numpy(index).to(images.tokens.device)],
-        *(column[index] for column in (images.position, images.sample, images.window, images.frame)),
-    )
-    return replace(layout, images=kept)
+def _check_width(span: FrameSpan, width: int) -> None:
+    shape = tuple(span.tokens.shape)
+    if len(shape) != 2 or shape[1] != width or not shape[0]:
+        raise UsageError(
+            f"a frame came with tokens of shape {list(shape)}, but the backbone takes [tokens, {width}]; "
+            "project the encoder's features to the backbone's width first"
+        )
 
 
 def causal_blocks(rows: Rows, cached: int) -> list[Block]:
@@ -259,15 +250,15 @@ def causal_blocks(rows: Rows, cached: int) -> list[Block]:
 def _samples(rows: Rows) -> list[tuple[Index, list[Index]]]:
     """Per sample: the prefix's row numbers and each branch's."""
     out: list[tuple[Index, list[Index]]] = []
-    for start, stop in _runs(rows.sample):
-        parts = [np.arange(start + a, start + b) for a, b in _runs(rows.branch[start:stop])]
+    for start, stop in runs(rows.sample):
+        parts = [np.arange(start + a, start + b) for a, b in runs(rows.branch[start:stop])]
         first_is_prefix = bool(rows.branch[start] == 0)
         prefix = parts[0] if first_is_prefix else np.zeros(0, dtype=np.int64)
         out.append((prefix, parts[1:] if first_is_prefix else parts))
     return out
 
 
-def _runs(*columns: Index) -> list[tuple[int, int]]:
+def runs(*columns: Index) -> list[tuple[int, int]]:
     """Maximal runs of rows over which every column is constant."""
     n = len(columns[0])
     if n == 0:
@@ -277,48 +268,3 @@ def _runs(*columns: Index) -> list[tuple[int, int]]:
         change |= column[1:] != column[:-1]
     cuts = [0, *(np.flatnonzero(change) + 1).tolist(), n]
     return list(itertools.pairwise(cuts))
-
-
-@dataclass(frozen=True, slots=True)
-class WindowKeys:
-    """Row attributes of the keys a window's rows may see: cached ones first, then the chunk's."""
-
-    sample: Index
-    window: Index
-    frame: Index
-    branch: Index
-
-
-def window_blocks(rows: Rows, images: WindowKeys, text: WindowKeys | None) -> list[Block]:
-    """Attention inside windows: the window's images so far and, given ``text``, the window's own text so far.
-
-    Keys are numbered images first, then text. Gist rows see their images only. Without ``text`` this is
-    equation 2 of the CASA paper with windows, with it equation 4 (CA^{t+v}).
-    """
-    blocks = []
-    image_index = _by_window(images)
-    text_index = _by_window(text) if text is not None else {}
-    cached_text = len(text.sample) - len(rows) if text is not None else 0
-    empty = np.zeros(0, dtype=np.int64)
-    for start, stop in _runs(rows.sample, rows.branch, rows.window, rows.frame, rows.kind == Kind.GIST):
-        place = (int(rows.sample[start]), int(rows.window[start]))
-        seen = image_index.get(place, empty)
-        seen = seen[images.frame[seen] <= rows.frame[start]]
-        queries = np.arange(start, stop)
-        if text is None or rows.kind[start] == Kind.GIST:
-            blocks.append(Block(queries, seen, causal=False))
-            continue
-        own = text_index[place]
-        branch = int(rows.branch[start])
-        own = own[((text.branch[own] == 0) | (text.branch[own] == branch)) & (own < cached_text + stop)]
-        blocks.append(Block(queries, np.concatenate((seen, len(images.sample) + own)), causal=True))
-    return blocks
-
-
-def _by_window(keys: WindowKeys) -> dict[tuple[int, int], Index]:
-    """Row numbers of every (sample, window)."""
-    found: dict[tuple[int, int], list[Index]] = {}
-    for start, stop in _runs(keys.sample, keys.window):
-        place = (int(keys.sample[start]), int(keys.window[start]))
-        found.setdefault(place, []).append(np.arange(start, stop))
-    return {place: np.concatenate(parts) for place, parts in found.items()}

@@ -48,11 +48,11 @@ class Projections(nn.Module):
 
     def queries(self, x_td: Tensor, rope: Rope | None) -> Tensor:
         """[T, d] → [T, H, D]; rotated when ``rope`` is given."""
-        return self._rotated(self.q_norm(self._heads(self.q_proj, x_td)), rope)
+        return self.rotated(self.q_norm(self._heads(self.q_proj, x_td)), rope)
 
     def keys(self, x_td: Tensor, rope: Rope | None) -> Tensor:
         """[T, d] → [T, K, D]; rotated when ``rope`` is given."""
-        return self._rotated(self.k_norm(self._heads(self.k_proj, x_td)), rope)
+        return self.rotated(self.k_norm(self._heads(self.k_proj, x_td)), rope)
 
     def values(self, x_td: Tensor) -> Tensor:
         """[T, d] → [T, K, D]."""
@@ -66,7 +66,8 @@ class Projections(nn.Module):
         x = cast("Tensor", projection(x_td))
         return x.view(len(x), x.shape[1] // self.head_dim, self.head_dim)
 
-    def _rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
+    def rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
+        """[T, H, D] at the positions of ``rope``; unchanged without."""
         if rope is None:
             return x_thd
         return self.rotate(x_thd[None], x_thd[None, :, :1], *rope, unsqueeze_dim=2)[0][0]

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from harness.attention import using
 from harness.backbones.decoder import Decoder
-from harness.fusion import FusionMethod, FusionState
+from harness.fusion import FusionMethod
 from harness.layout import FrameSpan, Kind, PackedSample, Span, TextSpan
+from harness.state import FusionState
 
 from .conftest import Pair
 from .streams import plans, question, random_batch, seeds, spans_from
