@@ -1,4 +1,4 @@
-"""Registries of methods, tasks and backbones, and the discovery of plugins.
+"""Registries of methods, tasks, backbones and vision encoders, and the discovery of plugins.
 
 A plugin is a Python file given by ``--plugin`` or a module named by an entry point of the group
 ``harness.plugins``. A plugin that fails to import is kept as a :class:`BrokenPlugin` with its traceback; the
@@ -23,6 +23,7 @@ from harness.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
+    from harness.encoders.base import Encoder
     from harness.fusion import FusionMethod
     from harness.task import Task
 
@@ -92,14 +93,15 @@ class Registry(Generic[T]):
 methods: Registry[type[FusionMethod]] = Registry("method")
 tasks: Registry[type[Task]] = Registry("task")
 backbones: Registry[BackboneSpec] = Registry("backbone")
-_ALL: tuple[Registry[type[FusionMethod]] | Registry[type[Task]] | Registry[BackboneSpec], ...] = (
-    methods,
-    tasks,
-    backbones,
-)
+encoders: Registry[type[Encoder]] = Registry("encoder")
+_ALL: tuple[
+    Registry[type[FusionMethod]] | Registry[type[Task]] | Registry[BackboneSpec] | Registry[type[Encoder]],
+    ...,
+] = (methods, tasks, backbones, encoders)
 
 M = TypeVar("M", bound="type[FusionMethod]")
 K = TypeVar("K", bound="type[Task]")
+E = TypeVar("E", bound="type[Encoder]")
 
 
 def register_method(name: str) -> Callable[[M], M]:
@@ -133,6 +135,17 @@ def register_task(name: str) -> Callable[[K], K]:
     return decorate
 
 
+def register_encoder(name: str) -> Callable[[E], E]:
+    """Class decorator: make a type of vision encoder known under ``name``."""
+
+    def decorate(cls: E) -> E:
+        encoders.add(name, cls, cls.__module__)
+        cls.name = name
+        return cls
+
+    return decorate
+
+
 _discovered = False
 _plugin_files: dict[str, BrokenPlugin | None] = {}
 _file_of_module: dict[str, str] = {}
@@ -148,7 +161,7 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> list[BrokenPlugin]:
     global _discovered
     if not _discovered:
         _discovered = True
-        for package in ("harness.fusion_impls", "harness.tasks", "harness.backbones"):
+        for package in ("harness.fusion_impls", "harness.tasks", "harness.encoders", "harness.backbones"):
             module = importlib.import_module(package)
             for info in pkgutil.iter_modules(module.__path__):
                 if not info.name.startswith("_"):

@@ -1,16 +1,54 @@
-"""The small reference models' tokenizer: one token per word, lower case, over the shipped tasks'
-vocabulary."""
+"""Tokenizers: the small reference models' own, one token per word, lower case, over the shipped tasks'
+vocabulary; and what texts need with a checkpoint's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 
 PAD, UNKNOWN, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
+_BLANKS = ("▁", "Ġ")
+"""What stands for a blank in the tokens of SentencePiece and of byte-level BPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Ids of the token that begins every stream, and of those that end an answer (the first is taught)."""
+
+    start: int
+    stops: tuple[int, ...]
+
+
+def special_of(tokenizer: Tokenizer) -> SpecialTokens:
+    """The special tokens of the shipped tokenizer; raises UsageError for one that lacks them."""
+    start, stop = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
+    if start is None or stop is None:
+        raise UsageError(
+            f"the tokenizer has no {BOS} and {EOS}; name the start and stop tokens of the backbone "
+            "(BackboneSpec.special)"
+        )
+    return SpecialTokens(start, (stop,))
+
+
+def separator(tokenizer: Tokenizer) -> str:
+    """What to put in front of a text that stands apart from what is before it: a blank, unless the tokenizer
+    makes one itself or knows whole words only."""
+    if tokenizer.decoder is None:
+        return ""
+    first = tokenizer.encode("a", add_special_tokens=False).tokens[:1]
+    return "" if first and first[0].startswith(_BLANKS) else " "
+
+
+def decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """Tokens as text: as the tokenizer decodes them, or joined by blanks where a token is a word."""
+    if tokenizer.decoder is None:
+        return " ".join(tokenizer.id_to_token(token) or "" for token in ids)
+    return tokenizer.decode(list(ids), skip_special_tokens=True).strip()
 
 
 def word_tokenizer(words: Iterable[str]) -> Tokenizer:

@@ -5,6 +5,7 @@ Shapes: F frames, H W pixels, N tokens per frame, D encoder width, d model width
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -15,14 +16,14 @@ from torch import Tensor, nn
 
 from harness.backbones.decoder import Decoder
 from harness.connector import Connector
-from harness.encoders.patch import PatchEncoder
+from harness.encoders.base import Encoder
 from harness.errors import HarnessError, UsageError
 from harness.fusion import FusionMethod
 from harness.layout import FrameSpan, PackedSample, Rows, Span, TextSpan
 from harness.session import Session
 from harness.stream import Frame, Stream
 from harness.task import Sample
-from harness.tokenizer import BOS, EOS
+from harness.tokenizer import SpecialTokens, decoded, separator, special_of
 
 MAX_ROWS_PER_BATCH = 8192
 
@@ -42,21 +43,28 @@ class TrainedRange:
 
 
 class FusedModel(nn.Module):
-    """One backbone, one encoder and one fusion method."""
+    """One backbone, one encoder and one fusion method.
+
+    ``bos`` begins every stream and ``stops`` end an answer; ``eos`` is the stop token that training teaches.
+    """
 
     def __init__(
         self,
         decoder: Decoder,
-        encoder: PatchEncoder,
+        encoder: Encoder,
         fusion: FusionMethod,
         tokenizer: Tokenizer,
         trained_on: TrainedRange | None = None,
+        special: SpecialTokens | None = None,
     ) -> None:
         super().__init__()
-        self.decoder, self.encoder, self.fusion = decoder, encoder.requires_grad_(False), fusion
+        self.decoder, self.fusion = decoder, fusion
+        self.encoder: Encoder = encoder.requires_grad_(False)
         self.connector = Connector(encoder.width, decoder.width)
         self.tokenizer, self.trained_on = tokenizer, trained_on
-        self.bos, self.eos = (cast("int", tokenizer.token_to_id(token)) for token in (BOS, EOS))
+        self._separator = separator(tokenizer)
+        special = special if special is not None else special_of(tokenizer)
+        self.bos, self.eos, self.stops = special.start, special.stops[0], frozenset(special.stops)
 
     @property
     def device(self) -> torch.device:
@@ -76,18 +84,13 @@ class FusedModel(nn.Module):
         return cast("Tensor", self.encoder(pixels_fhwc.to(self.device)))
 
     def token_ids(self, text: str) -> Tensor:
-        """Token ids [n] of a text, on the model's device."""
-        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        """Token ids [n] of a text that stands apart from what is before it, on the model's device."""
+        ids = self.tokenizer.encode(self._separator + text, add_special_tokens=False).ids
         return torch.tensor(ids, dtype=torch.long, device=self.device)
 
     def text_of(self, ids: Iterable[int]) -> str:
         """Tokens as text, up to the end token."""
-        words = []
-        for token in ids:
-            if token == self.eos:
-                break
-            words.append(self.tokenizer.id_to_token(token) or "")
-        return " ".join(words)
+        return decoded(self.tokenizer, list(itertools.takewhile(lambda token: token not in self.stops, ids)))
 
     def spans(self, stream: Stream, features_fnd: Tensor) -> tuple[Span, ...]:
         """A stream and its frames' features as spans, begun by the start token."""
@@ -120,8 +123,10 @@ class FusedModel(nn.Module):
         """Greedy answers, per sample and question; each question sees its stream and itself only.
 
         ``features`` holds [F, N, D] per sample. One-token answers run packed over samples; longer ones
-        decode in a session per sample whose prefix is shared by its questions. Raises NonFiniteError.
+        decode in a session per sample whose prefix is shared by its questions. A tokenizer that splits words
+        gets as many tokens as the longest choice or answer takes. Raises NonFiniteError.
         """
+        max_new_tokens = max(max_new_tokens, self._longest_answer(samples))
         if max_new_tokens > 1:
             return [
                 self._generate(sample, feature, max_new_tokens)
@@ -138,6 +143,14 @@ class FusedModel(nn.Module):
         for batch in _batches(packed):
             answers.extend(self._first_tokens(batch))
         return answers
+
+    def _longest_answer(self, samples: Sequence[Sample]) -> int:
+        """Tokens of the longest possible answer where a word may be several tokens, else 0."""
+        if self.tokenizer.decoder is None:
+            return 0
+        questions = [question for sample in samples for question in sample.questions]
+        texts = {text for question in questions for text in (question.answer, *question.choices)}
+        return max((len(self.token_ids(text)) for text in texts), default=0)
 
     def _first_tokens(self, batch: Sequence[PackedSample]) -> list[list[str]]:
         h_rd, layout = self.fusion.run(batch, self.decoder)

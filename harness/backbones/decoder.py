@@ -8,20 +8,21 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers.initialization import no_init_weights
 
+from harness.backbones.checks import SUPPORTED, check_architecture, check_config, check_forward
+from harness.backbones.precision import buffers_in_full_precision
 from harness.errors import UsageError
 
 Rope = tuple[Tensor, Tensor]
 """Cosines and sines of the rows' positions, [1, T, D] each."""
 
-_NEEDED = {
-    "block": ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp"),
-    "block.self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"),
-}
+_PARTS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class Projections(nn.Module):
@@ -34,12 +35,13 @@ class Projections(nn.Module):
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
-        for name in _NEEDED["block.self_attn"]:
+        for name in _PARTS:
             setattr(self, name, getattr(attention, name))
         self.q_norm: nn.Module = getattr(attention, "q_norm", None) or nn.Identity()
         self.k_norm: nn.Module = getattr(attention, "k_norm", None) or nn.Identity()
         self.head_dim = int(cast("int", attention.head_dim))
         self.scale = float(cast("float", getattr(attention, "scaling", self.head_dim**-0.5)))
+        self.use_rope = bool(getattr(attention, "use_rope", True))
         self.rotate: Callable[..., tuple[Tensor, Tensor]] = _rotary_function(attention)
 
     def copy(self) -> Projections:
@@ -47,11 +49,11 @@ class Projections(nn.Module):
         return copy.deepcopy(self)
 
     def queries(self, x_td: Tensor, rope: Rope | None) -> Tensor:
-        """[T, d] → [T, H, D]; rotated when ``rope`` is given."""
+        """[T, d] → [T, H, D]; rotated when ``rope`` is given, unless the layer is one without positions."""
         return self.rotated(self.q_norm(self._heads(self.q_proj, x_td)), rope)
 
     def keys(self, x_td: Tensor, rope: Rope | None) -> Tensor:
-        """[T, d] → [T, K, D]; rotated when ``rope`` is given."""
+        """[T, d] → [T, K, D]; rotated when ``rope`` is given, unless the layer is one without positions."""
         return self.rotated(self.k_norm(self._heads(self.k_proj, x_td)), rope)
 
     def values(self, x_td: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ class Projections(nn.Module):
 
     def rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
         """[T, H, D] at the positions of ``rope``; unchanged without."""
-        if rope is None:
+        if rope is None or not self.use_rope:
             return x_thd
         return self.rotate(x_thd[None], x_thd[None, :, :1], *rope, unsqueeze_dim=2)[0][0]
 
@@ -95,18 +97,30 @@ class DecoderBlock(nn.Module):
 class Decoder(nn.Module):
     """Embedding, blocks, final norm and head of a Llama-like causal language model."""
 
-    def __init__(self, config: PretrainedConfig) -> None:
+    def __init__(self, config: PretrainedConfig, lm: nn.Module | None = None) -> None:
+        """Random weights, or the modules of ``lm``, a causal language model of that config.
+
+        Raises UsageError for an architecture that the blocks here do not compute. A model made here is
+        compared with ``transformers``' own forward pass (not on the meta device, which has no values).
+        """
         super().__init__()
-        lm = cast("nn.Module", _causal_lm(config))
+        given = lm is not None
+        lm = causal_lm(config) if lm is None else lm
         model = cast("nn.Module", lm.model)
         layers = cast("nn.ModuleList", model.layers)
-        check_architecture(type(lm).__name__, layers[0])
         self.config = config
         self.embed = cast("nn.Embedding", model.embed_tokens)
         self.blocks = nn.ModuleList(DecoderBlock(layer) for layer in layers)
         self.norm = cast("nn.Module", model.norm)
         self.head = cast("nn.Linear", lm.lm_head)
         self.rotary = cast("nn.Module", model.rotary_emb)
+        if not given and not self.embed.weight.is_meta:
+            check_forward(lm, self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        with buffers_in_full_precision(self.rotary):
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # not annotated there
+        return self
 
     @property
     def width(self) -> int:
@@ -124,20 +138,34 @@ class Decoder(nn.Module):
         return cast("Tensor", self.head(self.norm(h_td)))
 
 
-def _causal_lm(config: PretrainedConfig) -> Any:
-    return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # not annotated there
+def empty_lm(config: PretrainedConfig) -> nn.Module:
+    """The language model of a config without values: nothing is drawn for what is to be loaded."""
+    with no_init_weights():
+        lm = causal_lm(config)
+    lm.tie_weights()  # type: ignore[operator]  # a method, which torch's annotations do not know
+    return lm
 
 
-def check_architecture(name: str, layer: nn.Module) -> None:
-    """Raise a UsageError that names the sub-module a decoder lacks."""
-    for place, needed in _NEEDED.items():
-        module = layer if place == "block" else cast("nn.Module", layer.self_attn)
-        missing = [part for part in needed if not hasattr(module, part)]
-        if missing:
-            raise UsageError(
-                f"backbone {name} is not supported: its {place} lacks {', '.join(missing)}; "
-                "use a decoder with Llama's sub-modules (Llama, Mistral, Qwen2, Qwen3, Helium, SmolLM2 …)"
-            )
+def causal_lm(config: PretrainedConfig) -> nn.Module:
+    """The language model of a config, with random weights; raises UsageError if it is not supported."""
+    check_config(config)
+    try:
+        # The weights' precision is the caller's to choose, whatever the checkpoint was saved in.
+        lm: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # not annotated there
+            config, dtype=torch.get_default_dtype()
+        )
+    except ValueError as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise UsageError(
+            f"backbone {type(config).__name__} is no causal language model ({reason}); "
+            "give a decoder's checkpoint"
+        ) from error
+    name = type(lm).__name__
+    if not hasattr(lm, "model") or not hasattr(lm, "lm_head"):
+        missing = [part for part in ("model", "lm_head") if not hasattr(lm, part)]
+        raise UsageError(f"backbone {name} is not supported: it lacks {', '.join(missing)}; {SUPPORTED}")
+    check_architecture(name, lm.model)
+    return cast("nn.Module", lm)
 
 
 def _rotary_function(attention: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:

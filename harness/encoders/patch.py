@@ -5,20 +5,22 @@ Shapes: F frames, H and W pixels (multiples of 16), N = H W / 256 tokens, D widt
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import UsageError
+from harness.encoders.base import Encoder, EncoderConfig, digest_of
+from harness.modelfiles import fill, read_tensors
+from harness.registry import register_encoder
 
 PATCH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchEncoderConfig:
+class PatchEncoderConfig(EncoderConfig):
     """``content`` channels of what is seen and ``position`` channels of where, per token."""
 
     stem: int = 32
@@ -37,14 +39,17 @@ class _Residual(nn.Module):
         return x_fchw + cast("Tensor", self.conv(torch.relu(x_fchw)))
 
 
-class PatchEncoder(nn.Module):
+@register_encoder("patch")
+class PatchEncoder(Encoder):
     """Strided convolutions to one token per patch, with each token's place in the image beside its content.
 
     Every token sees about 76 x 76 pixels around it; places are relative (0..1), so any size works.
     """
 
+    Config = PatchEncoderConfig
+
     def __init__(self, config: PatchEncoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
         self.net = nn.Sequential(
             nn.Conv2d(3, config.stem, 4, stride=4),
@@ -63,10 +68,18 @@ class PatchEncoder(nn.Module):
     def width(self) -> int:
         return self.config.content + self.config.position
 
+    @property
+    def multiple(self) -> int:
+        return PATCH
+
+    def tokens(self, height: int, width: int) -> int:
+        self.check_size(height, width)
+        return (height // PATCH) * (width // PATCH)
+
     def forward(self, pixels_fhwc: Tensor) -> Tensor:
         """uint8 [F, H, W, 3] → [F, N, D]. Raises a UsageError for a size that patches do not divide."""
         height, width = pixels_fhwc.shape[1:3]
-        check_size(height, width)
+        self.check_size(height, width)
         dtype = self.norm.weight.dtype
         x_fchw = (pixels_fhwc.permute(0, 3, 1, 2).to(dtype) - 127.5) / 64.0
         tokens = self.norm(self.net(x_fchw).flatten(2).transpose(1, 2))
@@ -75,21 +88,15 @@ class PatchEncoder(nn.Module):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (16 hex digits) of the weights."""
-        sha = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            sha.update(name.encode())
-            sha.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
-        return sha.hexdigest()[:16]
+        """SHA-256 (16 hex digits) of the weights alone, which is the name that shipped models know it by."""
+        return digest_of(self.state_dict())
 
-
-def check_size(height: int, width: int) -> None:
-    """Raise a UsageError for a frame size that patches do not divide."""
-    if height < PATCH or width < PATCH or height % PATCH or width % PATCH:
-        raise UsageError(
-            f"resolution {width}x{height} does not fit the patch encoder: "
-            f"both sides must be positive multiples of {PATCH} pixels"
-        )
+    @classmethod
+    def from_checkpoint(cls, folder: Path) -> Self:
+        """The weights that ``python -m harness.train.encoder`` wrote, at the default settings."""
+        encoder = cls(PatchEncoderConfig())
+        fill(encoder, read_tensors(folder), str(folder))
+        return encoder
 
 
 def places(rows: int, columns: int, channels: int) -> Tensor:

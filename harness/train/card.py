@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.models import ModelConfig
+from harness.models import ModelConfig, method_config
+from harness.settings import changed
+from harness.spec import DEFAULT_BACKBONE, MethodSpec
 
 
 def write_card(folder: Path, config: ModelConfig, log: dict[str, Any]) -> None:
@@ -16,11 +18,11 @@ def write_card(folder: Path, config: ModelConfig, log: dict[str, Any]) -> None:
 def card(config: ModelConfig, log: dict[str, Any]) -> str:
     """The card's Markdown."""
     identity = log["identity"]
-    settings = "+".join(f"{key}={value}" for key, value in config.method_config.items())
-    method = f"{config.method}:{settings}" if settings else config.method
+    method = MethodSpec(config.method, changed(method_config(config.method, config.method_config)))
     tasks = " ".join(f"--task {name}" for name in config.tasks)
+    backbone = "" if config.backbone == DEFAULT_BACKBONE else f"--backbone {config.backbone} "
     command = (
-        f"harness train --method {method} {tasks} --steps {identity['steps']} "
+        f"harness train --method {method} {tasks} {backbone}--steps {identity['steps']} "
         f"--seed {config.seed} --out models"
     )
     recipe = identity["recipe"]

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from harness import registry
+from harness.backbones import resolve
 from harness.errors import InfrastructureError, UsageError
 from harness.layout import PackedSample, TextSpan
-from harness.models import ModelConfig, new_config, save_model, untrained
+from harness.models import ModelConfig, save_model, starting_config, starting_model
 from harness.spec import TrainSpec
 from harness.task import Sample, Task, View
 from harness.train.card import write_card
@@ -49,7 +50,7 @@ def train(spec: TrainSpec, progress: Progress = print, recipe: Recipe | None = N
     registry.discover()
     tasks = [registry.tasks.get(name)() for name in spec.tasks]
     words = {word for task in tasks for word in task.vocabulary()}
-    config = new_config(spec.method, spec.method_config, spec.backbone, spec.seed, words)
+    config = starting_config(spec.method, spec.method_config, spec.backbone, spec.seed, words)
     folder = spec.out / folder_name(spec) / f"seed{spec.seed}"
     _make(folder)
     run = _Run(spec, recipe, tasks, config, folder)
@@ -87,7 +88,7 @@ class _Run:
     ) -> None:
         self.spec, self.recipe, self.tasks, self.config, self.folder = spec, recipe, tasks, config, folder
         self.steps = spec.steps or recipe.steps
-        self.model = untrained(config).train()
+        self.model = starting_model(config, resolve(spec.backbone)).train()
         matrices, rest = split_parameters(self.model, [self.model.decoder.embed.weight])
         self.parameters = matrices + rest
         decay = recipe.weight_decay
