@@ -9,15 +9,14 @@ each with the variant that bridges it:
   ``window_size`` text tokens before itself.
 - D3 ``placement``: ``h = x + SA(norm x) + CA(norm x)`` (parallel), ``h = x + CA(norm x)`` before the block's
   self-attention, or instead of it (replace), in every n-th block (``every``).
-- D4 ``image_updates``: image tokens pass the blocks' FFN, attend like a text row at their place, or both.
+- D4 ``image_updates``: image tokens pass the blocks' FFN, attend like text at their place, or both.
 - D5 history: ``gists`` learned tokens per frame in the text, which see their window's images in CASA layers
   and are ordinary text elsewhere; ``pooled_gists`` vectors per frame, pooled with learned scores, which the
-  rows of later windows attend to beside the current image; the images of the last ``windows`` windows, or all.
+  rows of later windows attend to beside the current image; images of the last ``windows`` windows, or all.
 
 With D1-D5 all bridged it is token insertion. Text before the first image gets exactly 0 from images.
 
-Shapes: R text and gist rows, M image tokens, d model width. A session keeps text and gists, one window's keys
-(more with ``windows``) and k pooled keys per frame.
+R text and gist rows, M image tokens, width d. A session keeps text, gists, pooled gists and the last windows.
 """
 
 from __future__ import annotations
@@ -26,12 +25,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.attention import attend
-from harness.backbones.decoder import Decoder, DecoderBlock, Projections, Rope
+from harness.backbones.decoder import Decoder, DecoderBlock, Projections
 from harness.errors import UsageError
 from harness.fusion import (
     IMAGES,
@@ -40,27 +38,27 @@ from harness.fusion import (
     MemoryOrder,
     Step,
     cached_keys,
+    check_least,
     describe_images,
     drop_past_windows,
     image_keys,
+    kept,
     self_attention,
 )
-from harness.layout import Cursor, ImagePositions, Kind, Layout, PackedSample, lay_out
-from harness.parts.frames import frame_starts, per_frame
-from harness.parts.pooling import ScoredPooling
+from harness.layout import Cursor, ImagePositions, Layout, PackedSample, lay_out
+from harness.parts.pooling import POOLED, ScoredPooling
+from harness.parts.window_attention import KeyValue, window_keys
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 from harness.windows import Keys, Visible, WindowKeys, image_blocks, window_blocks, without_unseen_images
 
-WINDOW_TEXT, POOLED = "window_text_kv", "pooled_kv"
+WINDOW_TEXT = "window_text_kv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CASAConfig(FusionConfig):
-    """The differences D1-D5 of the paper; the defaults are CA^{t+v} with two gist tokens per frame.
-
-    ``positions`` none takes the paper's: no position for image keys, RoPE aside for image and text keys.
-    """
+    """D1-D5; by default CA^{t+v} with two gist tokens per frame. ``positions`` none takes the paper's: no
+    position for image keys alone, RoPE (``aside``) where the window's text is among the keys."""
 
     parameters: Literal["own", "shared"] = "own"
     keys: Literal["image", "image_text"] = "image_text"
@@ -74,15 +72,18 @@ class CASAConfig(FusionConfig):
     windows: int | Literal["all"] = 1
 
     def __post_init__(self) -> None:
-        least = {"window_size": 0, "every": 1, "gists": 0, "pooled_gists": 0, "windows": 1}
-        for name, number in least.items():
-            value = getattr(self, name)
-            if isinstance(value, int) and not number <= value <= 2**16:
-                raise UsageError(f"casa {name}={value} is not usable; give {number} to {2**16}")
+        check_least("casa", self, {"window_size": 0, "every": 1, "gists": 0, "pooled_gists": 0, "windows": 1})
         if self.window_size is not None and self.keys == "image":
             raise UsageError("casa window_size bounds the text keys, and keys=image has none; leave it out")
         if self.windows == "all" and self.pooled_gists:
-            raise UsageError("casa pooled_gists stand for images out of sight, and windows=all has none")
+            raise UsageError("casa pooled_gists stand for images out of sight; windows=all has none")
+
+    @property
+    def where(self) -> ImagePositions | None:
+        """Where image keys stand; None without position."""
+        if self.positions is None:
+            return "aside" if self.keys == "image_text" else None
+        return None if self.positions == "nope" else self.positions
 
 
 @register_method("casa")
@@ -98,153 +99,101 @@ class CASA(FusionMethod):
         last = config.every - 1
         self.slots = {i: n for n, i in enumerate(range(last, self.layers, config.every))}
         if not self.slots:
-            raise UsageError(
-                f"casa every={config.every} leaves no layer; the backbone has {self.layers} blocks"
-            )
+            raise UsageError(f"casa every={config.every} is not usable; there are {self.layers} blocks")
         copied = self.slots if config.parameters == "own" else ()
         self.cross = nn.ModuleList(decoder.block(i).attention.copy() for i in copied)
         self.gist_tokens = nn.Parameter(0.02 * torch.randn(config.gists, decoder.width))
         self.pool = ScoredPooling(decoder.width, config.pooled_gists) if config.pooled_gists else None
-        default: ImagePositions | None = "aside" if config.keys == "image_text" else None
-        named = None if config.positions == "nope" else config.positions
-        self.positions = default if config.positions is None else named
+        self.positions = config.where
         self.visible = Visible(None if config.windows == "all" else config.windows, config.window_size)
-        self.ffn_on_images = config.image_updates in ("ffn", "both")
         self.images_attend = config.image_updates in ("attention", "both")
-        shared = config.parameters == "shared" and config.placement == "parallel"
-        # The self-attention's own text keys serve both where they are the same: then they are kept once.
-        self.one_text_cache = shared and config.keys == "image_text" and self.positions is not None
+        # Where the self-attention's text keys are those of the windows too, they are kept once.
+        alike = (config.parameters, config.placement, config.keys) == ("shared", "parallel", "image_text")
+        self.one_text_cache = alike and self.positions is not None
 
     def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
-        positions = self.positions or "aside"
-        return lay_out(samples, cursors, width=width, positions=positions, inline=False, gists=self.c.gists)
+        where: ImagePositions = self.positions or "aside"
+        return lay_out(samples, cursors, width=width, positions=where, inline=False, gists=self.c.gists)
 
     def gist_embeddings(self) -> Tensor:
         return self.gist_tokens
 
     def new_state(self) -> FusionState:
-        names = (IMAGES, WINDOW_TEXT, POOLED)
-        return FusionState(KeyValues(self.layers), extra={name: KeyValues(len(self.slots)) for name in names})
+        extra = {name: KeyValues(len(self.slots)) for name in (IMAGES, WINDOW_TEXT, POOLED)}
+        return FusionState(KeyValues(self.layers), extra)
 
     def begin(self, step: Step) -> None:
-        pooled = self._pooled_keys(step, self.pool) if self.pool is not None else None
+        pooled = self.pool.announce(step) if self.pool is not None else None
         if not self.images_attend or self.visible.span == 1:
             step.layout = without_unseen_images(step.layout, self.visible.span)
         describe_images(step)
-        images = step.layout.images
+        rows, images = step.layout.rows, step.layout.images
         keys = Keys(image_keys(step), self._text_keys(step), pooled)
-        step.patterns["window"] = step.pattern(window_blocks(step.layout.rows, keys, self.visible), len(keys))
+        step.patterns["window"] = step.pattern(window_blocks(rows, keys, self.visible), len(keys))
         if self.images_attend:
-            blocks = image_blocks(step.layout.rows, images, keys, self.visible)
+            blocks = image_blocks(rows, images, keys, self.visible)
             step.patterns["image"] = step.pattern(blocks, len(keys), rows=len(images))
-        step.carried["images"] = images.tokens
+        step.carried[IMAGES] = images.tokens
 
     def _text_keys(self, step: Step) -> WindowKeys | None:
-        rows, images, state = step.layout.rows, step.layout.images, step.state
+        rows, state = step.layout.rows, step.state
         if self.c.keys == "image":
             return None
         if state is None:
             return WindowKeys(rows.sample, rows.window, rows.frame, rows.branch)
-        if not self.one_text_cache:
-            state.extra[WINDOW_TEXT].describe(rows.kind, rows.window, rows.frame)
-            return cached_keys(state.extra[WINDOW_TEXT])
-        opened = np.concatenate((rows.window[:1], images.window[:1], [state.cursor.window])).min()
-        first = np.searchsorted(state.text.columns["window"], self.visible.first(int(opened)))
-        return cached_keys(state.text, int(first))
-
-    def _pooled_keys(self, step: Step, pool: ScoredPooling) -> WindowKeys:
-        images = step.layout.images
-        starts, lengths = frame_starts(images)
-        vectors = per_frame(pool, images.tokens, lengths)
-        step.carried["pooled"] = torch.cat((images.tokens[:0], *vectors))
-        rows = np.repeat(starts, self.c.pooled_gists)
-        step.ropes["pooled"] = step.rope_at(images.position[rows])
-        if step.state is None:
-            return WindowKeys(images.sample[rows], images.window[rows], images.frame[rows], 0 * rows)
-        buffer = step.state.extra[POOLED]
-        buffer.describe(np.full(len(rows), int(Kind.GIST)), images.window[rows], images.frame[rows])
-        return cached_keys(buffer)
+        if self.one_text_cache:
+            return cached_keys(state.text, self.visible.first_row(state.text.columns["window"], step.layout))
+        state.extra[WINDOW_TEXT].describe(rows.kind, rows.window, rows.frame)
+        return cached_keys(state.extra[WINDOW_TEXT])
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
-        x_rd, slot = block.normed(h_rd), self.slots.get(i)
-        if slot is None:
+        x_rd, placement = block.normed(h_rd), self.c.placement
+        if i not in self.slots:
             h_rd = h_rd + self_attention(i, block.attention, x_rd, step)
-        elif self.c.placement == "parallel":
-            h_rd = h_rd + self._beside(i, slot, block, x_rd, step)
+        elif placement == "parallel" and self.c.parameters == "shared":
+            h_rd = h_rd + self._both_shared(i, x_rd, step)
+        elif placement == "parallel":
+            h_rd = h_rd + self_attention(i, block.attention, x_rd, step) + self._cross(i, x_rd, step)
         else:
-            h_rd = h_rd + self._instead(slot, block, x_rd, step)
-            if self.c.placement == "before":
+            h_rd = h_rd + self._cross(i, x_rd, step)
+            if placement == "before":
                 h_rd = h_rd + self_attention(i, block.attention, block.normed(h_rd), step)
-        if self.ffn_on_images:
-            step.carried["images"] = block.ffn(step.carried["images"])
+        if self.c.image_updates in ("ffn", "both"):
+            step.carried[IMAGES] = block.ffn(step.carried[IMAGES])
         return block.ffn(h_rd)
 
-    def _beside(self, i: int, slot: int, block: DecoderBlock, x_rd: Tensor, step: Step) -> Tensor:
-        """Self-attention and windowed attention on the same input; shared projections are computed once."""
-        if self.c.parameters == "own":
-            return self_attention(i, block.attention, x_rd, step) + self._instead(slot, block, x_rd, step)
-        attention = block.attention
-        plain_q, plain_k, v = (
-            attention.queries(x_rd, None),
-            attention.keys(x_rd, None),
-            attention.values(x_rd),
-        )
-        q, k = attention.rotated(plain_q, step.rope), attention.rotated(plain_k, step.rope)
-        all_k, all_v = (k, v) if step.state is None else step.state.text.extend(i, k, v)
-        text = (all_k, all_v) if self.one_text_cache else self._kept_text(slot, plain_k, v, step)
-        beside = self._window(slot, block, attention, q if self.positions else plain_q, text, step)
-        return attention.output(attend(q, all_k, all_v, step.causal, attention.scale) + beside)
-
-    def _instead(self, slot: int, block: DecoderBlock, x_rd: Tensor, step: Step) -> Tensor:
-        own = self.c.parameters == "own"
-        attention = cast("Projections", self.cross[slot]) if own else block.attention
-        rope = step.rope if self.positions else None
-        text = None
+    def _cross(self, i: int, x_rd: Tensor, step: Step) -> Tensor:
+        slot, text, rope = self.slots[i], None, step.rope if self.positions else None
+        attention = cast("Projections", self.cross[slot]) if self.cross else step.decoder.block(i).attention
         if self.c.keys == "image_text":
-            text = self._kept_text(slot, attention.keys(x_rd, rope), attention.values(x_rd), step)
-        q_rhd = attention.queries(x_rd, rope)
-        return attention.output(self._window(slot, block, attention, q_rhd, text, step))
+            text = kept(step, WINDOW_TEXT, slot, attention.keys(x_rd, rope), attention.values(x_rd))
+        return attention.output(self._window(i, attention, attention.queries(x_rd, rope), text, step))
 
-    def _kept_text(self, slot: int, k: Tensor, v: Tensor, step: Step) -> tuple[Tensor, Tensor] | None:
-        if self.c.keys == "image":
-            return None
-        return (k, v) if step.state is None else step.state.extra[WINDOW_TEXT].extend(slot, k, v)
+    def _both_shared(self, i: int, x_rd: Tensor, step: Step) -> Tensor:
+        """Self-attention and windowed attention with the same projections, each computed once."""
+        attention, text = step.decoder.block(i).attention, None
+        q_nope, k_nope, v = attention.queries(x_rd, None), attention.keys(x_rd, None), attention.values(x_rd)
+        q, k = attention.rotated(q_nope, step.rope), attention.rotated(k_nope, step.rope)
+        all_k, all_v = (k, v) if step.state is None else step.state.text.extend(i, k, v)
+        if self.one_text_cache:
+            text = all_k, all_v
+        elif self.c.keys == "image_text":
+            text = kept(step, WINDOW_TEXT, self.slots[i], k_nope, v)
+        windowed = self._window(i, attention, q if self.positions else q_nope, text, step)
+        return attention.output(attend(q, all_k, all_v, step.causal, attention.scale) + windowed)
 
     def _window(
-        self,
-        slot: int,
-        block: DecoderBlock,
-        attention: Projections,
-        q_rhd: Tensor,
-        text: tuple[Tensor, Tensor] | None,
-        step: Step,
+        self, i: int, attention: Projections, q_rhd: Tensor, text: KeyValue | None, step: Step
     ) -> Tensor:
-        """Attention [R, H, D] to images, text and pooled gists; updates carried images that attend."""
-        y_md = step.carried["images"]
-        z_md = block.normed(y_md)
-        rope = step.image_rope if self.positions else None
-        parts = [self._kept(IMAGES, slot, attention, z_md, rope, step)]
-        if self.pool is not None:
-            rope_p = step.ropes["pooled"] if self.positions else None
-            p = block.normed(step.carried["pooled"])
-            parts.append(self._kept(POOLED, slot, attention, p, rope_p, step))
-        if text is not None:
-            # The self-attention's cache holds more text than windows see: its tail.
-            seen = step.patterns["window"].keys - sum(len(k) for k, _ in parts)
-            parts.insert(1, (text[0][len(text[0]) - seen :], text[1][len(text[1]) - seen :]))
-        k, v = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        """Attention [R, H, D] of the rows to their windows; image tokens that attend are updated."""
+        y_md, rotate = step.carried[IMAGES], self.positions is not None
+        k, v = window_keys(step, i, self.slots[i], attention, text, rotate)
         if self.images_attend:
-            o_mhd = attend(attention.queries(z_md, rope), k, v, step.patterns["image"], attention.scale)
-            step.carried["images"] = y_md + attention.output(o_mhd)
+            z_md = step.decoder.block(i).normed(y_md)
+            q_mhd = attention.queries(z_md, step.image_rope if rotate else None)
+            o_mhd = attend(q_mhd, k, v, step.patterns["image"], attention.scale)
+            step.carried[IMAGES] = y_md + attention.output(o_mhd)
         return attend(q_rhd, k, v, step.patterns["window"], attention.scale)
-
-    @staticmethod
-    def _kept(
-        name: str, slot: int, attention: Projections, x: Tensor, rope: Rope | None, step: Step
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values of the chunk's images or pooled gists after those that the state keeps."""
-        k, v = attention.keys(x, rope), attention.values(x)
-        return (k, v) if step.state is None else step.state.extra[name].extend(slot, k, v)
 
     def finish(self, step: Step) -> None:
         drop_past_windows(step, IMAGES, WINDOW_TEXT, span=self.visible.span)

@@ -31,6 +31,7 @@ from harness.fusion import (
     self_attention,
 )
 from harness.layout import Cursor, Layout, PackedSample, lay_out
+from harness.parts.window_attention import window_keys
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 from harness.windows import Keys, Visible, window_blocks, without_unseen_images
@@ -62,21 +63,19 @@ class VanillaCA(FusionMethod):
         step.layout = without_unseen_images(step.layout)
         describe_images(step)
         keys = Keys(image_keys(step))
+        step.carried[IMAGES] = step.layout.images.tokens
         step.patterns["window"] = step.pattern(window_blocks(step.layout.rows, keys, Visible()), len(keys))
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         x_rd = block.normed(h_rd)
-        cross = self._cross_attention(i, block, x_rd, step)
+        cross = self._cross_attention(i, x_rd, step)
         return block.ffn(h_rd + self_attention(i, block.attention, x_rd, step) + cross)
 
-    def _cross_attention(self, i: int, block: DecoderBlock, x_rd: Tensor, step: Step) -> Tensor:
+    def _cross_attention(self, i: int, x_rd: Tensor, step: Step) -> Tensor:
         attention = cast("Projections", self.cross[i])
-        y_md = block.normed(step.layout.images.tokens)
-        k, v = attention.keys(y_md, None), attention.values(y_md)
-        if step.state is not None:
-            k, v = step.state.extra[IMAGES].extend(i, k, v)
-        q = attention.queries(x_rd, None)
-        return attention.output(attend(q, k, v, step.patterns["window"], attention.scale))
+        k, v = window_keys(step, i, i, attention, text=None, rotate=False)
+        q_rhd = attention.queries(x_rd, None)
+        return attention.output(attend(q_rhd, k, v, step.patterns["window"], attention.scale))
 
     def finish(self, step: Step) -> None:
         drop_past_windows(step, IMAGES)

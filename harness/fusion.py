@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -30,6 +30,7 @@ from harness.state import FusionState, KeyValues
 from harness.windows import Visible, WindowKeys
 
 Order = Literal[0, 1, 2]
+GREATEST = 2**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,14 @@ class FusionConfig:
     """
 
     max_images: int | None = None
+
+
+def check_least(method: str, config: FusionConfig, least: Mapping[str, int]) -> None:
+    """Raise a UsageError for a whole number of a config below its least value, or absurdly large."""
+    for name, number in least.items():
+        value = getattr(config, name)
+        if isinstance(value, int) and not number <= value <= GREATEST:
+            raise UsageError(f"{method} {name}={value} is not usable; give {number} to {GREATEST}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +216,11 @@ def self_attention(layer: int, attention: Projections, x_rd: Tensor, step: Step)
 
 IMAGES = "image_kv"
 """Name of the buffer of image keys and values that windows share."""
+
+
+def kept(step: Step, buffer: str, slot: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of the chunk, [n, K, D], after those that a buffer of the state keeps."""
+    return (k, v) if step.state is None else step.state.extra[buffer].extend(slot, k, v)
 
 
 def describe_images(step: Step) -> None:

@@ -60,6 +60,11 @@ class Visible:
         """The first window that a row of ``window`` sees."""
         return -1 if self.span is None else max(-1, window - self.span + 1)
 
+    def first_row(self, windows: Index, layout: Layout) -> int:
+        """The first row of a stream, by its rows' windows, that anything in the next chunk sees."""
+        opened = min([*layout.rows.window[:1], *layout.images.window[:1], layout.cursors[0].window])
+        return int(np.searchsorted(windows, self.first(int(opened)), side="left"))
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

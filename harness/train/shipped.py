@@ -12,7 +12,9 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
@@ -20,6 +22,20 @@ from harness.tokenizer import word_tokenizer
 
 TASKS = ("videoqa", "multi_image")
 METHODS = ("token_insertion", "casa", "vanilla_ca")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One model to train; ``steps`` None takes the recipe's number."""
+
+    method: str
+    seed: int
+    tasks: tuple[str, ...] = TASKS
+    steps: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}-seed{self.seed}"
 
 
 def make_tokenizer(path: Path) -> None:
@@ -30,21 +46,34 @@ def make_tokenizer(path: Path) -> None:
     word_tokenizer(words).save(str(path))
 
 
-def train_command(method: str, seed: int, out: Path) -> list[str]:
+def train_command(
+    method: str, seed: int, out: Path, tasks: Sequence[str] = TASKS, steps: int | None = None
+) -> list[str]:
     """The command that trains one model."""
-    tasks = [argument for name in TASKS for argument in ("--task", name)]
+    named = [argument for name in tasks for argument in ("--task", name)]
     return [
-        *(sys.executable, "-m", "harness.cli", "train", "--method", method, *tasks),
+        *(sys.executable, "-m", "harness.cli", "train", "--method", method, *named),
         *("--seed", str(seed), "--out", str(out), "--threads", "1"),
+        *(() if steps is None else ("--steps", str(steps))),
     ]
 
 
-def _train(method: str, seed: int, out: Path) -> int:
-    log = out / "logs" / f"{method}-seed{seed}.log"
+def run_all(runs: Sequence[Run], out: Path, jobs: int) -> int:
+    """Train every run in processes of one thread each, ``jobs`` at a time; 1 when any failed."""
+    with ThreadPoolExecutor(jobs) as pool:
+        codes = pool.map(lambda run: _train(run, out), runs)
+        failed = [run for run, code in zip(runs, codes, strict=True) if code]
+    for run in failed:
+        print(f"{run.name} failed; its log is in {out / 'logs'}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _train(run: Run, out: Path) -> int:
+    log = out / "logs" / f"{run.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as sink:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = train_command(method, seed, out)
+        command = train_command(run.method, run.seed, out, run.tasks, run.steps)
         return subprocess.run(command, stdout=sink, stderr=subprocess.STDOUT, env=environment).returncode
 
 
@@ -60,13 +89,8 @@ def main() -> int:
         make_tokenizer(arguments.tokenizer)
         return 0
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    runs = [(method, seed) for seed in seeds for method in METHODS]
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        codes = pool.map(lambda run: _train(run[0], run[1], arguments.out), runs)
-        failed = [run for run, code in zip(runs, codes, strict=True) if code]
-    for method, seed in failed:
-        print(f"{method} seed {seed} failed; its log is in {arguments.out / 'logs'}", file=sys.stderr)
-    return 1 if failed else 0
+    runs = [Run(method, seed) for seed in seeds for method in METHODS]
+    return run_all(runs, arguments.out, arguments.jobs)
 
 
 if __name__ == "__main__":

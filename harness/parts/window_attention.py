@@ -1,0 +1,38 @@
+"""The keys and values of windowed attention: images, text, pooled gists.
+
+Shapes: S keys, K key/value heads, D head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.backbones.decoder import Projections
+from harness.fusion import IMAGES, Step, kept
+from harness.parts.pooling import POOLED
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values, [S, K, D] each."""
+
+
+def window_keys(
+    step: Step, layer: int, slot: int, attention: Projections, text: KeyValue | None, rotate: bool
+) -> KeyValue:
+    """The keys and values that a pattern of :func:`harness.windows.window_blocks` numbers.
+
+    Images and pooled gists are those that the step carries, under the norm of block ``layer``; those of the
+    chunk are appended at ``slot`` of the state's buffers. ``text`` may hold more than the windows see; its
+    tail is taken.
+    """
+    parts = []
+    for name, rope in ((IMAGES, lambda: step.image_rope), (POOLED, lambda: step.ropes[POOLED])):
+        if name in step.carried:
+            z = step.decoder.block(layer).normed(step.carried[name])
+            k, v = attention.keys(z, rope() if rotate else None), attention.values(z)
+            parts.append(kept(step, name, slot, k, v))
+    if text is not None:
+        first = len(text[0]) + sum(len(k) for k, _ in parts) - step.patterns["window"].keys
+        parts.insert(1, (text[0][first:], text[1][first:]))
+    keys, values = zip(*parts, strict=True)
+    return (torch.cat(keys), torch.cat(values)) if len(parts) > 1 else parts[0]
