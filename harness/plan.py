@@ -21,6 +21,7 @@ from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
 if TYPE_CHECKING:
+    from harness.backbones import BackboneSpec
     from harness.registry import BrokenPlugin, Registry
 
 NO_WEIGHTS = "none"
@@ -31,13 +32,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellJob:
-    """All that a worker needs to measure one cell. ``weights_path`` None means random weights."""
+    """All that a worker needs to measure one cell. ``weights_path`` None means random weights, of the shapes
+    that ``backbone_path`` gives where the backbone is a folder."""
 
     key: CellKey
     weights_path: Path | None
     cache_dir: Path
     plugins: tuple[Path, ...]
     threads: int
+    backbone_path: Path | None = None
 
     def to_json(self) -> str:
         document = {
@@ -46,6 +49,7 @@ class CellJob:
             "cache_dir": str(self.cache_dir),
             "plugins": [str(plugin) for plugin in self.plugins],
             "threads": self.threads,
+            "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
         }
         return json.dumps(document, indent=1)
 
@@ -54,13 +58,14 @@ class CellJob:
         """The inverse of :meth:`to_json`; raises UsageError for anything else."""
         try:
             document = json.loads(text)
-            weights = document["weights_path"]
+            weights, backbone = document["weights_path"], document.get("backbone_path")
             return cls(
                 key=CellKey.model_validate(document["key"]),
                 weights_path=None if weights is None else Path(weights),
                 cache_dir=Path(document["cache_dir"]),
                 plugins=tuple(Path(plugin) for plugin in document["plugins"]),
                 threads=int(document["threads"]),
+                backbone_path=None if backbone is None else Path(backbone),
             )
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
@@ -94,6 +99,15 @@ class _Method:
 
 
 @dataclass(frozen=True, slots=True)
+class _Backbone:
+    """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model."""
+
+    name: str
+    folder: Path | None = None
+    fused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Weights:
     """What ``CellKey.weights`` says, where the weights lie, and why there are none."""
 
@@ -109,14 +123,14 @@ def make_plan(spec: EvalSpec) -> Plan:
     """
     broken = registry.discover(spec.plugins)
     tasks = [(name, _task(name, broken)) for name in spec.tasks]
-    chosen = spec.methods or tuple(MethodSpec(name) for name in registry.methods)
+    backbone = _backbone(spec.backbone, broken)
+    chosen = spec.methods or _default_methods(backbone)
     if not chosen:
         raise UsageError("no fusion method is registered; add one with --plugin FILE")
     methods = [_method(method, broken) for method in chosen]
-    lookup(registry.backbones, spec.backbone, broken)
     require_device(spec.device)
     weights = {
-        (index, seed): _weights(method, seed, spec)
+        (index, seed): _weights(method, seed, spec, backbone)
         for index, method in enumerate(methods)
         for seed in spec.seeds
     }
@@ -132,7 +146,7 @@ def make_plan(spec: EvalSpec) -> Plan:
                         task_config=task_config,
                         method=method.spec.name,
                         method_config=method.config,
-                        backbone=spec.backbone,
+                        backbone=backbone.name,
                         weights=found.digest,
                         seed=seed,
                         view_seed=spec.view_seed,
@@ -142,7 +156,7 @@ def make_plan(spec: EvalSpec) -> Plan:
                         device=spec.device,
                         **view,
                     )
-                    cells.setdefault(key.digest, _cell(key, found, spec))
+                    cells.setdefault(key.digest, _cell(key, found, spec, backbone))
     return Plan(cells=tuple(cells.values()), broken=tuple(broken))
 
 
@@ -155,6 +169,13 @@ def lookup(known: Registry[T], name: str, broken: Sequence[BrokenPlugin]) -> T:
             raise
         plugins = "; ".join(f"plugin {plugin.source} ({plugin.error})" for plugin in broken)
         raise UsageError(f"{error}; what could not be imported is missing: {plugins}") from None
+
+
+def lookup_backbone(name: str, broken: Sequence[BrokenPlugin]) -> BackboneSpec:
+    """The backbone of a registered name or of a folder."""
+    from harness.backbones import is_folder, resolve
+
+    return resolve(name) if is_folder(name) else lookup(registry.backbones, name, broken)
 
 
 def require_device(device: str) -> None:
@@ -202,29 +223,67 @@ def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:
     return _Method(MethodSpec(spec.name, changed(config)), config_json(config))
 
 
-def _weights(method: _Method, seed: int, spec: EvalSpec) -> _Weights:
+def _backbone(name: str, broken: Sequence[BrokenPlugin]) -> _Backbone:
+    from harness.backbones import is_folder
+
+    found = lookup_backbone(name, broken)
+    return _Backbone(found.name, found.folder, found.fused) if is_folder(name) else _Backbone(name)
+
+
+def _default_methods(backbone: _Backbone) -> tuple[MethodSpec, ...]:
+    """A fused model's own method, else every registered one."""
+    if backbone.folder is None or not backbone.fused:
+        return tuple(MethodSpec(name) for name in registry.methods)
+    from harness.modelfiles import read_config
+
+    config = read_config(backbone.folder)
+    return (MethodSpec(config.method, config.method_config),)
+
+
+def _weights(method: _Method, seed: int, spec: EvalSpec, backbone: _Backbone) -> _Weights:
     if spec.weights == "random":
         return _Weights("random")
     from harness import models
 
-    path = models.find_weights(method.spec.name, method.config, spec.backbone, seed, spec.models)
+    own = (backbone.folder,) if backbone.folder is not None and backbone.fused else ()
+    path = models.find_weights(method.spec.name, method.config, backbone.name, seed, (*own, *spec.models))
     if path is not None:
         return _Weights(models.weights_digest(path), path.resolve())
     settings = " ".join(str(method.spec).replace(":", " ", 1).split("+"))
-    train = f"harness train --method {shlex.quote(str(method.spec))} --seed {seed} --out DIR"
     return _Weights(
         NO_WEIGHTS,
-        missing=f"no trained weights for {settings} seed {seed}; train them with `{train}` "
-        "and pass --models DIR, or measure cost only with --weights random",
+        missing=f"no trained weights for {settings} seed {seed}{_how_to_get(method, seed, backbone)}, "
+        "or measure cost only with --weights random",
     )
 
 
-def _cell(key: CellKey, weights: _Weights, spec: EvalSpec) -> PlannedCell:
+def _how_to_get(method: _Method, seed: int, backbone: _Backbone) -> str:
+    """How to come by the weights of a method on a backbone."""
+    of = f"--method {shlex.quote(str(method.spec))}"
+    if backbone.folder is None:
+        return f"; train them with `harness train {of} --seed {seed} --out DIR` and pass --models DIR"
+    if backbone.fused:
+        from harness.modelfiles import read_config
+
+        found = read_config(backbone.folder)
+        return (
+            f" in {backbone.folder}, which holds {found.method} seed {found.seed} only; "
+            f"leave out --methods and give --seed {found.seed}"
+        )
+    folder = shlex.quote(str(backbone.folder))
+    return (
+        f" on {backbone.name}; make them with "
+        f"`harness graft {of} --backbone {folder} --seed {seed} --out DIR` and pass --models DIR"
+    )
+
+
+def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) -> PlannedCell:
     job = CellJob(
         key=key,
         weights_path=weights.path,
         cache_dir=spec.cache.absolute(),
         plugins=tuple(plugin.absolute() for plugin in spec.plugins),
         threads=spec.threads,
+        backbone_path=backbone.folder,
     )
     return PlannedCell(job=job, skip=weights.missing)

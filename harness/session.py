@@ -28,6 +28,7 @@ class Session:
         self.model = model
         self.state = model.fusion.new_state()
         self._last: Tensor | None = None
+        self._ends_with_image = False
         self.append_spans((TextSpan(torch.tensor([model.bos], device=model.device)),))
 
     def append(self, item: Text | Frame) -> None:
@@ -53,14 +54,22 @@ class Session:
         h_rd, layout = self.model.fusion.run([PackedSample(tuple(spans))], self.model.decoder, self.state)
         if len(layout.rows):
             self._last = h_rd[-1:].clone()
+        for span in spans:
+            if isinstance(span, FrameSpan) or len(span.ids):
+                self._ends_with_image = isinstance(span, FrameSpan)
 
     @torch.inference_mode()
     def next_logits(self) -> Tensor:
-        """Logits [V] after the last row. Raises NonFiniteError."""
+        """Logits [V] after the last text. Raises UsageError after an image, NonFiniteError for NaN."""
         from harness.vlm import finite
 
         if self._last is None:
             raise UsageError("a session has no row to continue from; append text first")
+        if self._ends_with_image:
+            raise UsageError(
+                "the stream ends with an image, and no text after it has seen it; "
+                "append the question's text before asking for an answer"
+            )
         return finite(self.model.decoder.logits(self._last))[0]
 
     def step(self) -> int:
@@ -74,7 +83,7 @@ class Session:
         if max_new_tokens < 1:
             raise UsageError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
         tokens: list[int] = []
-        while len(tokens) < max_new_tokens and (not tokens or tokens[-1] != self.model.eos):
+        while len(tokens) < max_new_tokens and (not tokens or tokens[-1] not in self.model.stops):
             tokens.append(self.step())
         return self.model.text_of(tokens)
 
@@ -82,6 +91,7 @@ class Session:
         """An independent continuation of this session; storage is shared."""
         copy = object.__new__(Session)
         copy.model, copy.state, copy._last = self.model, self.state.fork(), self._last
+        copy._ends_with_image = self._ends_with_image
         return copy
 
     def state_tensors(self) -> dict[str, list[Tensor]]:

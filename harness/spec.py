@@ -96,6 +96,7 @@ class EvalSpec:
     limit: int | None = None
     """Most samples per task; None takes all."""
     backbone: str = DEFAULT_BACKBONE
+    """A registered name, or the folder of a decoder's checkpoint or of a fused model."""
     models: tuple[Path, ...] = ()
     """Folders searched for trained weights before the shipped ones."""
     weights: WeightsPolicy = "trained"
@@ -148,7 +149,7 @@ class EvalSpec:
         for name in ("backbone", "weights", "limit", "view_seed", "batch", "dtype", "device"):
             value = getattr(self, name)
             if value != getattr(EvalSpec, name):
-                parts.append(f"{name}={value}" if isinstance(value, int) else str(value).replace(":", ""))
+                parts.append(f"{name}={value}" if isinstance(value, int) else _folder_part(str(value)))
         return Path("results") / "runs" / "-".join(parts)
 
     @property
@@ -178,6 +179,14 @@ class TrainSpec:
         _check_numbers("seed", (self.seed,), 0)
         _check_numbers("threads", (self.threads,), 1)
         _check_numbers("checkpoint-every", (self.checkpoint_every,), 1)
+
+
+def _folder_part(text: str) -> str:
+    """A text as part of a folder's name; a path becomes its last part and a hash of the whole."""
+    path = Path(text)
+    if len(path.parts) < 2 and text == path.name:
+        return text.replace(":", "")
+    return f"{path.name}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
 
 
 def parse_ints(name: str, texts: Sequence[str]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import typer
 
 import harness
 from harness.cli.eval import eval_command
+from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
 from harness.cli.report import report_command
 from harness.cli.train import train_command
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command("list")(list_command)
 app.command("eval")(eval_command)
 app.command("train")(train_command)
+app.command("graft")(graft_command)
 app.command("report")(report_command)
 
 

@@ -52,7 +52,14 @@ def eval_command(
     limit: Annotated[int | None, typer.Option(help="Most samples per task.")] = None,
     models: Annotated[Paths, typer.Option(help="Folder of trained models; looked into first.")] = None,
     weights: Annotated[str, typer.Option(help="trained, or random to measure cost only.")] = "trained",
-    backbone: Annotated[str, typer.Option(help="Backbone.")] = DEFAULT_BACKBONE,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="Registered backbone; or a folder: a fused model (of `harness graft` or `harness train`), "
+            "measured with its own method and weights, or a decoder's checkpoint, whose fused models "
+            "--models holds."
+        ),
+    ] = DEFAULT_BACKBONE,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     batch: Annotated[

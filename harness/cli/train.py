@@ -18,7 +18,12 @@ def train_command(
     task: Annotated[list[str] | None, typer.Option(help="Task to train on; may be repeated.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; the recipe's own by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the data order.")] = 0,
-    backbone: Annotated[str, typer.Option(help="Backbone.")] = DEFAULT_BACKBONE,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="Registered backbone; or a folder to start from: a decoder's checkpoint or a grafted model."
+        ),
+    ] = DEFAULT_BACKBONE,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the folder.")] = True,
@@ -59,7 +64,7 @@ def _resolve(spec: TrainSpec, plugins: list[Path], debug: bool) -> TrainSpec:
     import dataclasses
 
     from harness import registry
-    from harness.plan import lookup
+    from harness.plan import lookup, lookup_backbone
     from harness.settings import build_config, changed
 
     broken = registry.discover(plugins)
@@ -68,6 +73,6 @@ def _resolve(spec: TrainSpec, plugins: list[Path], debug: bool) -> TrainSpec:
     config = build_config(method.Config, spec.method_config, f"method {spec.method!r}")
     for task in spec.tasks:
         lookup(registry.tasks, task, broken)
-    lookup(registry.backbones, spec.backbone, broken)
+    lookup_backbone(spec.backbone, broken)
     settings = {name: getattr(config, name) for name in changed(config)}
     return dataclasses.replace(spec, method_config=settings)

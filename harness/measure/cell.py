@@ -123,4 +123,5 @@ def _load_model(job: CellJob) -> FusedModel:
     dtype: torch.dtype = getattr(torch, key.dtype)
     if job.weights_path is not None:
         return load_model(job.weights_path, device=key.device, dtype=dtype)
-    return build_model(key.method, key.method_config, key.backbone, key.seed, device=key.device, dtype=dtype)
+    backbone = key.backbone if job.backbone_path is None else str(job.backbone_path)
+    return build_model(key.method, key.method_config, backbone, key.seed, device=key.device, dtype=dtype)
