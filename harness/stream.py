@@ -40,8 +40,11 @@ class Frame:
     def __post_init__(self) -> None:
         shape = self.pixels.shape
         if self.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            broken = ""
+            if self.pixels.dtype.kind == "f" and not np.isfinite(self.pixels).all():
+                broken = f" with {np.count_nonzero(~np.isfinite(self.pixels)):,} NaN or infinite values"
             raise UsageError(
-                f"a frame has pixels {self.pixels.dtype}{list(shape)}; "
+                f"a frame has pixels {self.pixels.dtype}{list(shape)}{broken}; "
                 "it needs uint8 [height, width, 3] with no empty side: convert it to 8-bit RGB"
             )
 
