@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -46,7 +47,7 @@ class KeyValues:
         self.keys[layer], self.values[layer] = all_k, all_v
         return all_k, all_v
 
-    def keep(self, mask: Index) -> None:
+    def keep(self, mask: npt.NDArray[np.bool_]) -> None:
         """Drop every row outside a boolean mask; the dropped rows' bytes are freed."""
         if mask.all():
             return

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness import registry
-from harness.attention import using
+from harness.attention import Route, using
 from harness.backbones.decoder import Projections
 from harness.errors import UsageError
 from harness.layout import FrameSpan
@@ -62,7 +62,7 @@ def test_streaming_equals_one_shot_at_every_image_size(model: FusedModel, side: 
 def test_a_decoding_step_computes_nothing_of_images(
     model: FusedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every projection of a decoding step has one row, the new token's: images were projected when they came."""
+    """Every projection of a decoding step has one row, the new token's."""
     session = model.session()
     session.append(picture(1))
     session.append(QUESTION)
@@ -148,8 +148,9 @@ def test_an_unknown_setting_is_answered_with_the_nearest() -> None:
 
 def test_the_reference_route_gives_the_same_answers(model: FusedModel) -> None:
     logits = []
-    for route in ("blocks", "reference"):
-        with using(route):  # type: ignore[arg-type]
+    routes: tuple[Route, ...] = ("blocks", "reference")
+    for route in routes:
+        with using(route):
             session = model.session()
             session.append(picture(4))
             session.append(QUESTION)

@@ -26,11 +26,11 @@ def window_keys(
     tail is taken.
     """
     parts = []
-    for name, rope in ((IMAGES, lambda: step.image_rope), (POOLED, lambda: step.ropes[POOLED])):
+    for name in (IMAGES, POOLED):
         if name in step.carried:
+            rope = (step.image_rope if name == IMAGES else step.ropes[name]) if rotate else None
             z = step.decoder.block(layer).normed(step.carried[name])
-            k, v = attention.keys(z, rope() if rotate else None), attention.values(z)
-            parts.append(kept(step, name, slot, k, v))
+            parts.append(kept(step, name, slot, attention.keys(z, rope), attention.values(z)))
     if text is not None:
         first = len(text[0]) + sum(len(k) for k, _ in parts) - step.patterns["window"].keys
         parts.insert(1, (text[0][first:], text[1][first:]))

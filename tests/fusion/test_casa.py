@@ -326,7 +326,8 @@ def test_text_before_the_first_image_gets_exactly_nothing_from_the_image_part(bu
         torch.testing.assert_close(text_only, insertion.run([in_double(spans)], decoder)[0])
 
 
-def streamed(casa: FusionMethod, decoder: Decoder, spans: tuple[Span, ...]) -> dict[str, int]:
+def streamed(pair: Pair, spans: tuple[Span, ...]) -> dict[str, int]:
+    decoder, casa = pair
     state = casa.new_state()
     for span in in_double(spans).prefix:
         casa.run([PackedSample((span,))], decoder, state)
@@ -349,9 +350,9 @@ def test_bytes_per_frame_are_those_of_the_history(build: Build, placement: str) 
         "images": {"gists": 0, "windows": 3},
     }
     for name, setting in settings.items():
-        decoder, casa = build("casa", placement=placement, **setting)
-        few = streamed(casa, decoder, spans_from(1, [*frames, ("text", 1)]))
-        many = streamed(casa, decoder, spans_from(1, [*frames, *frames, ("text", 1)]))
+        pair = build("casa", placement=placement, **setting)
+        few = streamed(pair, spans_from(1, [*frames, ("text", 1)]))
+        many = streamed(pair, spans_from(1, [*frames, *frames, ("text", 1)]))
         grown[name] = {kind: many[kind] - few[kind] for kind in many}
     assert grown["none"] == {"text_kv": 0, "image_kv": 0, "gist_kv": 0}
     assert grown["gists"] == {"text_kv": 0, "image_kv": 0, "gist_kv": 6 * 2 * row}
@@ -361,8 +362,8 @@ def test_bytes_per_frame_are_those_of_the_history(build: Build, placement: str) 
 
 def test_shared_projections_keep_their_text_once(build: Build) -> None:
     spans = spans_from(2, [("frame", 3), ("text", 4)])
-    own = streamed(*reversed(build("casa", gists=0)), spans)  # type: ignore[arg-type]
-    shared = streamed(*reversed(build("casa", gists=0, parameters="shared")), spans)  # type: ignore[arg-type]
+    own = streamed(build("casa", gists=0), spans)
+    shared = streamed(build("casa", gists=0, parameters="shared"), spans)
     # The start token and four more in the self-attention, four in the window where it keeps its own.
     assert shared["text_kv"] * 9 == own["text_kv"] * 5
     assert shared["image_kv"] == own["image_kv"]
