@@ -115,6 +115,10 @@ class FusionMethod(nn.Module, ABC):
     paper: ClassVar[str]
     memory: ClassVar[MemoryOrder]
     Config: ClassVar[type[FusionConfig]] = FusionConfig
+    prompt_dependent: bool = False
+    """Whether what a chunk's rows compute depends on the chunk's end, as where the question selects what is
+    kept of the images. Every question is then asked in a pass of its own; chunking and branches change
+    results."""
 
     def __init__(self, config: FusionConfig, decoder: Decoder) -> None:
         super().__init__()

@@ -123,11 +123,12 @@ class FusedModel(nn.Module):
         """Greedy answers, per sample and question; each question sees its stream and itself only.
 
         ``features`` holds [F, N, D] per sample. One-token answers run packed over samples; longer ones
-        decode in a session per sample whose prefix is shared by its questions. A tokenizer that splits words
-        gets as many tokens as the longest choice or answer takes. Raises NonFiniteError.
+        decode in a session per sample whose prefix is shared by its questions; where the method depends on
+        the prompt, all decode in a session per question, with stream and question as one chunk. A tokenizer
+        that splits words gets as many tokens as the longest choice or answer takes. Raises NonFiniteError.
         """
         max_new_tokens = max(max_new_tokens, self._longest_answer(samples))
-        if max_new_tokens > 1:
+        if max_new_tokens > 1 or self.fusion.prompt_dependent:
             return [
                 self._generate(sample, feature, max_new_tokens)
                 for sample, feature in zip(samples, features, strict=True)
@@ -160,12 +161,14 @@ class FusedModel(nn.Module):
         return [[self.text_of([next(tokens)]) for _ in sample.branches] for sample in batch]
 
     def _generate(self, sample: Sample, features_fnd: Tensor, max_new_tokens: int) -> list[str]:
-        prefix = self.session()
-        prefix.append_spans(self.spans(sample.stream, features_fnd)[1:])
+        prefix, stream = self.session(), self.spans(sample.stream, features_fnd)[1:]
+        if not self.fusion.prompt_dependent:
+            prefix.append_spans(stream)
+            stream = ()
         answers = []
         for question in sample.questions:
             session = prefix.fork()
-            session.append_text(question.prompt)
+            session.append_spans((*stream, TextSpan(self.token_ids(question.prompt))))
             answers.append(session.generate(max_new_tokens))
         return answers
 

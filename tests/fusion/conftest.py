@@ -23,6 +23,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("casa", {}),
     ("casa", {"gists": 0}),
     ("casa", {"gists": 3}),
+    ("pruning", {}),
+    ("pruning", {"layer": 1, "ratio": 0.7, "positions": "one_per_token"}),
+    ("pruning", {"ranked_by": "prompt"}),
 ]
 Pair = tuple[Decoder, FusionMethod]
 
@@ -74,6 +77,13 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     """A decoder and a fusion method in float64."""
     name, settings = request.param
     return _build(name, tuple(settings.items()))
+
+
+@pytest.fixture
+def past_only(pair: Pair) -> None:
+    """Skip methods whose rows depend on the end of their chunk."""
+    if pair[1].prompt_dependent:
+        pytest.skip("depends on the prompt's end by definition; see test_what_prompt_dependence_breaks")
 
 
 @pytest.fixture
