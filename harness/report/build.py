@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness import registry
 from harness.errors import InfrastructureError
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.canvas import render
@@ -25,6 +26,7 @@ from harness.report.kinds import kind_table
 from harness.report.markdown import Section, report
 from harness.report.points import at, over_models, reference_point
 from harness.report.text import csv_cell
+from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
 
 CSV_FILES = {
@@ -43,7 +45,8 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     records, problems = load_records(run_dir)
     samples, without = _load_samples(run_dir, records)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
-    cells, kinds = records_to_frame(records, clips), kinds_to_frame(records)
+    defaults = _defaults({record.key.method for record in records})
+    cells, kinds = records_to_frame(records, clips, defaults), kinds_to_frame(records, defaults)
     figures: dict[str, Figure] = {}
     sections = []
     for setting, rows in settings(cells):
@@ -60,6 +63,13 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     folder = run_dir / "report" if out is None else out
     _write(folder, files | {"report.md": text.encode()})
     return folder / "report.md"
+
+
+def _defaults(methods: set[str]) -> dict[str, dict[str, object]]:
+    """The default configs of the methods that are known here."""
+    registry.discover()
+    configs = {name: registry.methods.get(name).Config for name in methods if name in registry.methods}
+    return {name: config_json(build_config(config, {}, name)) for name, config in configs.items()}
 
 
 def _load_samples(run_dir: Path, records: Sequence[Record]) -> tuple[Samples, list[Problem]]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
 from harness.records import Accuracy, CellKey, Environment, Failed, Measures, Ok, Record, Skipped, Timing
+from harness.spec import NamedSpec
 
 SETTING = (
     "task",
@@ -33,7 +35,7 @@ POINT = ("method", "frames", "height", "width")
 CELL_COLUMNS: dict[str, str] = {
     "digest": "names the record's file",
     **dict.fromkeys(SETTING, "part of the setting, see SETTING"),
-    "method": "label: the name, with the config fields that differ where one method has several configs",
+    "method": "label: the name, with the config fields that were set as on the command line",
     "method_name": "registered name",
     "method_config": "canonical JSON",
     "frames": "frames per sample",
@@ -105,22 +107,39 @@ def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def method_labels(keys: Sequence[CellKey]) -> list[str]:
-    """One label per key: the name alone where a method has one config, else with the fields that differ."""
+Defaults = Mapping[str, Mapping[str, object]]
+"""Method to its default config as JSON values."""
+
+
+def method_labels(keys: Sequence[CellKey], defaults: Defaults = MappingProxyType({})) -> list[str]:
+    """One label per key.
+
+    Where the method's defaults are known, its name as on the command line: alone or with the fields that were
+    set. Else the name alone where a method has one config, or with the fields that differ.
+    """
     configs: dict[str, list[dict[str, object]]] = {}
     for key in keys:
         seen = configs.setdefault(key.method, [])
         if key.method_config not in seen:
             seen.append(key.method_config)
-    labels = []
-    for key in keys:
-        fields = {field for config in configs[key.method] for field in config}
-        differing = sorted(
-            field for field in fields if len({_json(c.get(field)) for c in configs[key.method]}) > 1
-        )
-        values = ", ".join(f"{field}={_plain(key.method_config.get(field))}" for field in differing)
-        labels.append(f"{key.method} [{values}]" if values else key.method)
-    return labels
+    return [
+        _as_set(key, defaults[key.method])
+        if key.method in defaults
+        else _as_differing(key, configs[key.method])
+        for key in keys
+    ]
+
+
+def _as_set(key: CellKey, default: Mapping[str, object]) -> str:
+    changed = {field: value for field, value in key.method_config.items() if value != default.get(field)}
+    return str(NamedSpec(key.method, changed))
+
+
+def _as_differing(key: CellKey, configs: Sequence[Mapping[str, object]]) -> str:
+    fields = {field for config in configs for field in config}
+    differing = sorted(field for field in fields if len({_json(c.get(field)) for c in configs}) > 1)
+    values = ", ".join(f"{field}={_plain(key.method_config.get(field))}" for field in differing)
+    return f"{key.method} [{values}]" if values else key.method
 
 
 def _plain(value: object) -> str:
@@ -218,13 +237,19 @@ def resolution_label(height: int, width: int) -> str:
     return str(height) if height == width else f"{height}x{width}"
 
 
-def records_to_frame(records: Sequence[Record], clips: Mapping[str, int] | None = None) -> pd.DataFrame:
+def records_to_frame(
+    records: Sequence[Record],
+    clips: Mapping[str, int] | None = None,
+    defaults: Defaults = MappingProxyType({}),
+) -> pd.DataFrame:
     """One row per record with the columns of :data:`CELL_COLUMNS`, in a stable order.
 
-    ``clips`` maps a cell's digest to its number of independent groups of questions, where known.
+    ``clips`` maps a cell's digest to its number of independent groups of questions, where known; for
+    ``defaults`` see :func:`method_labels`.
     """
     rows = []
-    for record, label in zip(records, method_labels([record.key for record in records]), strict=True):
+    labels = method_labels([record.key for record in records], defaults)
+    for record, label in zip(records, labels, strict=True):
         row = _identity(record, label) | {"clips": (clips or {}).get(record.key.digest)}
         match record.outcome:
             case Ok(measures=measures):
@@ -237,7 +262,7 @@ def records_to_frame(records: Sequence[Record], clips: Mapping[str, int] | None 
     return _ordered(rows, list(CELL_COLUMNS), sort=[*SETTING, *POINT, "seed", "weights"])
 
 
-def kinds_to_frame(records: Sequence[Record]) -> pd.DataFrame:
+def kinds_to_frame(records: Sequence[Record], defaults: Defaults = MappingProxyType({})) -> pd.DataFrame:
     """One row per successful record and kind of question: what identifies it and :data:`KIND_COLUMNS`."""
     identity = [
         *SETTING,
@@ -251,7 +276,8 @@ def kinds_to_frame(records: Sequence[Record]) -> pd.DataFrame:
         "weights",
     ]
     rows = []
-    for record, label in zip(records, method_labels([record.key for record in records]), strict=True):
+    labels = method_labels([record.key for record in records], defaults)
+    for record, label in zip(records, labels, strict=True):
         if isinstance(record.outcome, Ok):
             known = _identity(record, label)
             for kind, accuracy in record.outcome.measures.by_kind.items():

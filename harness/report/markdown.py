@@ -9,9 +9,17 @@ import pandas as pd
 
 from harness.report.comparisons import Comparison
 from harness.report.kinds import KindTable
-from harness.report.points import numeric, rows_of
+from harness.report.points import numeric, place_name, rows_of
 from harness.report.summary import summary
-from harness.report.tables import accuracy_table, comparison_table, cost_table, kinds_table, table
+from harness.report.tables import (
+    accuracy_table,
+    comparison_table,
+    cost_table,
+    growth_table,
+    kinds_table,
+    overview_table,
+    table,
+)
 from harness.report.text import NO_DATA, known, markdown, numbered
 from harness.store import Problem
 
@@ -33,6 +41,7 @@ HOW_TO_READ = """\
 - *Peak* is the largest number of live bytes during prefill; *resting* is what lives before it:
   parameters, buffers and inputs. *Above resting* is the difference, and is what grows. *State* is what a
   session keeps between frames.
+- *Cost of one more frame*: what is added from the fewest to the most frames, divided by the frames added.
 - *First token* is the median of encoding all frames plus the median of the prefill; its brackets are the
   sums of both first and both third quartiles. Other times are medians with quartiles. Times are at batch
   1.
@@ -58,12 +67,16 @@ class Section:
         parts = [f"## {markdown(self.title)}", _setting_line(self.setting)]
         lines = summary(self.cells, self.points, self.place, self.kinds, self.comparisons)
         parts.append("\n".join(f"- {line}" for line in lines))
+        if self.place is not None:
+            parts += [f"### Overview at {place_name(self.place)}", overview_table(self.points, self.place)]
         for caption, name in self.figures.items():
             parts.append(f"![{markdown(caption)}]({name}.png)\n\n{markdown(caption)} ([SVG]({name}.svg))")
         if numeric(self.points["accuracy"]).notna().any():
             parts += ["### Accuracy", accuracy_table(self.points)]
         if self.points["models"].any():
             parts += ["### Cost", cost_table(self.points)]
+        if (self.points.loc[self.points["models"] > 0, "frames"].nunique()) > 1:
+            parts += ["### Cost of one more frame", growth_table(self.points)]
         if self.kinds is not None:
             parts += [f"### Accuracy by kind of question at {self.kinds.where}", kinds_table(self.kinds)]
         if self.comparisons:

@@ -6,11 +6,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHIPPED = ("token_insertion", "vanilla_ca", "casa")
+SHIPPED = (
+    "token_insertion",
+    "vanilla_ca",
+    "casa",
+    "resampler",
+    "flamingo",
+    "mllama",
+    "hyper_attention",
+    "no_visual_self_attention",
+    "voco",
+    "pruning",
+    "streaming_eviction",
+)
 """Methods with a fixed place in the palette; the others follow in alphabetical order."""
 
-PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#a89900", "#6a3d9a")
-"""Seaborn's colour-blind palette without its grey, which is for reference lines."""
+PALETTE = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#56b4e9",
+    "#a89900",
+    "#6a3d9a",
+    "#7f3b08",
+    "#c51b7d",
+)
+"""Seaborn's colour-blind palette without its grey, which is for reference lines, and two darker colours."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "p")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from harness.report.comparisons import Comparison
 from harness.report.kinds import KindTable
-from harness.report.points import rows_of
+from harness.report.points import at, rows_of
 from harness.report.style import SHIPPED
 from harness.report.text import NO_DATA, interval, known, markdown, number, share
 
@@ -85,6 +86,78 @@ def cost_table(points: pd.DataFrame) -> str:
     return table(header, rows)
 
 
+def growth_table(points: pd.DataFrame) -> str:
+    """What one more frame costs: differences between the most and the fewest frames, per frame."""
+    header = ["method", "pixels", "frames", "state bytes", "peak bytes", "prefill MFLOPs"]
+    rows = [
+        [
+            markdown(growth.method),
+            growth.resolution,
+            f"{growth.frames[0]} to {growth.frames[1]}",
+            _whole(growth.state_bytes),
+            _whole(growth.peak_bytes),
+            number(_scaled(growth.flops, 1e6)),
+        ]
+        for growth in _growths(points)
+    ]
+    return table(header, rows)
+
+
+def overview_table(points: pd.DataFrame, place: tuple[int, int, int]) -> str:
+    """One row per method at one number of frames and one resolution."""
+    header = ["method", "accuracy [95 %]", "models", "state bytes a frame", "peak bytes a frame"]
+    header += ["first token ms", "per frame ms", "per token ms", "parameters"]
+    here = _in_order(at(points, place))
+    growths = {(growth.method, growth.resolution): growth for growth in _growths(points)}
+    smallest = points["parameters"].min()
+    rows = []
+    for row in here:
+        growth = growths.get((row["method"], row["resolution"]))
+        rows.append(
+            [
+                markdown(row["method"]),
+                _outcome(row)
+                or f"{share(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}",
+                str(row["models"]),
+                _whole(growth.state_bytes) if growth else NO_DATA,
+                _whole(growth.peak_bytes) if growth else NO_DATA,
+                *(_time(row, name) for name in ("ttft", "per_frame", "per_token")),
+                _parameters(row["parameters"], smallest),
+            ]
+        )
+    return table(header, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """What one more frame adds, between two numbers of frames."""
+
+    method: str
+    resolution: str
+    frames: tuple[int, int]
+    state_bytes: float
+    peak_bytes: float
+    flops: float
+
+
+def _growths(points: pd.DataFrame) -> list[_Growth]:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in _in_order(points):
+        if row["models"]:
+            groups.setdefault((row["method"], row["resolution"]), []).append(row)
+    grown = []
+    for (method, resolution), rows in groups.items():
+        few, many = (pick(rows, key=lambda row: row["frames"]) for pick in (min, max))
+        added = many["frames"] - few["frames"]
+        if added:
+            per_frame = [
+                (many[column] - few[column]) / added
+                for column in ("state_bytes", "above_resting_bytes", "prefill_flops")
+            ]
+            grown.append(_Growth(method, resolution, (few["frames"], many["frames"]), *per_frame))
+    return grown
+
+
 def kinds_table(kinds: KindTable) -> str:
     """A row per kind: accuracy of every method with interval and spread, then the reference levels."""
     methods = list(kinds.low.index)
@@ -132,6 +205,10 @@ def _in_order(points: pd.DataFrame) -> list[dict[str, Any]]:
             row["frames"],
         ),
     )
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if known(value) else NO_DATA
 
 
 def _place(row: dict[str, Any]) -> list[str]:

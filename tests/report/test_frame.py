@@ -78,6 +78,14 @@ def test_a_method_with_several_configs_is_named_by_what_differs() -> None:
     assert method_labels(keys) == ["casa [gists=2]", "casa [gists=4]", "vanilla_ca"]
 
 
+def test_where_defaults_are_known_a_label_is_the_command_lines_name() -> None:
+    keys = [s.key("casa", method_config={"gists": k, "keys": "image"}) for k in (2, 4)] + [
+        s.key("vanilla_ca")
+    ]
+    defaults = {"casa": {"gists": 2, "keys": "image", "every": 1}}
+    assert method_labels(keys, defaults) == ["casa", "casa:gists=4", "vanilla_ca"]
+
+
 def test_cells_that_differ_in_more_than_the_seed_are_never_joined() -> None:
     changes: list[dict[str, Any]] = [
         {},

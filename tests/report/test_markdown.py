@@ -16,7 +16,7 @@ from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
 from harness.report.points import at, over_models, reference_point
 from harness.report.summary import summary
-from harness.report.tables import accuracy_table, cost_table, kinds_table, table
+from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table, table
 from harness.report.text import NO_DATA, csv_cell, markdown, number, plot
 from tests.report import synthetic as s
 
@@ -111,6 +111,26 @@ def test_cost_table_shows_units_quartiles_and_parameter_difference() -> None:
     low, high = measures.latency.per_frame.quartiles_ms
     assert row[7] == f"{number(measures.latency.per_frame.median_ms)} [{number(low)}, {number(high)}]"
     assert row[10] == "712,000 (+1.7 %)"
+
+
+def test_growth_table_divides_what_is_added_by_the_frames_added() -> None:
+    records = [s.record(s.key("casa", frames=frames)) for frames in (2, 4, 8)]
+    (row,) = body(growth_table(over_models(records_to_frame(records))))
+    few, many = (s.measures(s.key("casa", frames=frames)) for frames in (2, 8))
+    state = sum(many.memory.state_bytes.values()) - sum(few.memory.state_bytes.values())
+    assert state > 0
+    assert row[:4] == ["casa", "64", "2 to 8", f"{state / 6:,.0f}"]
+    assert body(growth_table(over_models(records_to_frame(records[:1])))) == []
+
+
+def test_overview_has_a_row_per_method_and_what_a_frame_adds() -> None:
+    points = over_models(records_to_frame(s.run(frames=(4, 8), resolutions=(64,))))
+    place = reference_point(points)
+    assert place is not None
+    rows = body(overview_table(points, place))
+    assert [row[0] for row in rows] == [row[0] for row in body(growth_table(points))]
+    assert [row[3:5] for row in rows] == [row[3:5] for row in body(growth_table(points))]
+    assert all(row[1].count("[") == 1 for row in rows)
 
 
 def test_kinds_table_has_a_row_per_kind_with_every_method_and_level() -> None:
