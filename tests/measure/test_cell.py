@@ -44,7 +44,7 @@ def test_a_cell_of_every_method(method: str, job: Job, warnings: list[str]) -> N
     assert sum(measures.memory.state_bytes.values()) > 0
     assert measures.prefill_flops is not None
     assert measures.prefill_flops > 0
-    assert measures.attention_routes == ("blocks:cpu",)
+    assert measures.attention_routes == ("blocks/flash:cpu",)
     assert {"loading", "frames", "answering 4/4", "memory", "latency"} <= set(warnings)
 
 
