@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test lint report reference clean
+.PHONY: eval test lint report reference ablation clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -40,6 +40,13 @@ reference: $(VENV)/.installed
 	$(BIN)/harness eval --task videoqa --frames 8 --resolution 16,32,48 --seed 0,1,2 --out results/reference
 	$(BIN)/harness eval --task multi_image --frames 1,2,4,8,16 --resolution 64 --seed 0,1,2 --out results/reference
 	$(BIN)/harness report results/reference --out reports/reference
+
+# CASA's differences D1-D5 one by one, and gist tokens against pooled gists. Trains what is not trained yet.
+ablation: $(VENV)/.installed
+	$(BIN)/python -m harness.train.ablation --out models/ablation
+	$(BIN)/harness eval --task videoqa --methods "$$($(BIN)/python -m harness.train.ablation --list)" \
+	  --models models/ablation --frames 4,8,16 --resolution 64 --out results/ablation
+	$(BIN)/harness report results/ablation --out reports/ablation
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
