@@ -156,7 +156,7 @@ def lay_out(
             if isinstance(span, TextSpan):
                 cursor = _lay_text(rows, span, cursor, index, branch=0)
             else:
-                _check_width(span, width)
+                check_width(span, width)
                 tokens.append(span.tokens)
                 cursor = _lay_frame(rows, images, span, cursor, index, positions, inline, gists)
         for number, branch in enumerate(sample.branches, start=1):
@@ -222,7 +222,8 @@ def _lay_frame(
     return Cursor(following + gists, window, frame, span.time_s, after_frame=True)
 
 
-def _check_width(span: FrameSpan, width: int) -> None:
+def check_width(span: FrameSpan, width: int) -> None:
+    """Raise a UsageError for a frame whose tokens are not [N, ``width``] with N above 0."""
     shape = tuple(span.tokens.shape)
     if len(shape) != 2 or shape[1] != width or not shape[0]:
         raise UsageError(
