@@ -7,6 +7,7 @@ share lies in ``SHIPPED/encoder``.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ def shipped_encoder() -> Encoder:
     return PatchEncoder.from_checkpoint(SHIPPED / "encoder").requires_grad_(False)
 
 
+@functools.cache
+def _shipped_digest() -> str:
+    return shipped_encoder().digest
+
+
 def make_encoder(spec: EncoderSpec, seed: int) -> Encoder:
     """The encoder of a spec: shipped, read from a checkpoint, or random from the seed."""
     registry.discover()
@@ -133,7 +139,7 @@ def new_config(
     encoder = encoder if encoder is not None else make_encoder(spec.encoder, seed)
     tokenizer = spec.tokenizer()
     width = matched_intermediate_size(method, method_config(method, settings), spec, encoder)
-    shipped = encoder.name == SHIPPED_ENCODER and encoder.digest == shipped_encoder().digest
+    shipped = encoder.name == SHIPPED_ENCODER and encoder.digest == _shipped_digest()
     config = ModelConfig(
         method=method,
         method_config=full_config(method, settings),

@@ -150,9 +150,9 @@ def causal_lm(config: PretrainedConfig) -> nn.Module:
     """The language model of a config, with random weights; raises UsageError if it is not supported."""
     check_config(config)
     try:
-        # The weights' precision is the caller's to choose, whatever the checkpoint was saved in.
+        # In the default precision, whatever the checkpoint was saved in, which the config goes on to say.
         lm: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # not annotated there
-            config, dtype=torch.get_default_dtype()
+            copy.deepcopy(config), dtype=torch.get_default_dtype()
         )
     except ValueError as error:
         reason = str(error).partition("\n")[0][:200]

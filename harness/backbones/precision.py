@@ -12,7 +12,8 @@ from torch import nn
 def buffers_in_full_precision(module: nn.Module) -> Iterator[None]:
     """Let a cast inside change the device of a module's buffers, not their dtype.
 
-    Frequencies in half precision are off by up to 2^-9, which at position 1,000 is more than a radian.
+    Frequencies in bfloat16 are off by up to 2^-9: for heads of width 64 and base 10,000 an angle is wrong by
+    0.4 radian at position 1,000 and by 3.5 at position 8,000.
     """
     before = dict(module.named_buffers())
     yield

@@ -88,25 +88,34 @@ class QwenVisionEncoder(Encoder):
         self.check_size(height, width)
         weight, config = next(self.parameters()), self.config
         patches = pack(normalised(pixels_fhwc, weight.dtype), config)
-        grid = torch.tensor([[1, height // config.patch_size, width // config.patch_size]]).expand(frames, 3)
+        sides = [1, height // config.patch_size, width // config.patch_size]
+        grid_f3 = torch.tensor([sides], device="cpu").expand(frames, 3)
         if weight.is_meta:
-            output = self.tower(patches, grid_thw=grid, **self._layout_of(grid, weight.device))
+            output = self.tower(patches, grid_thw=grid_f3, **self._layout_of(grid_f3))
         else:
-            output = self.tower(patches, grid_thw=grid.to(weight.device))
+            output = self.tower(patches, grid_thw=grid_f3.to(weight.device))
         return cast("Tensor", output.pooler_output).view(frames, -1, self.width)
 
-    def _layout_of(self, grid_f3: Tensor, device: torch.device) -> dict[str, Tensor]:
-        """What the tower derives from its grid's values, which a tensor without storage does not have."""
-        from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
+    def _layout_of(self, grid_f3: Tensor) -> dict[str, Tensor]:
+        """What the tower derives from its grid's values, for the meta device, where it has none."""
+        from transformers.vision_utils import (
+            get_vision_cu_seqlens,
+            get_vision_position_ids,
+            get_vision_window_index,
+        )
 
         config = self.config
-        window_index, bounds = get_vision_window_index(
-            grid_f3, config.spatial_merge_size, config.window_size, config.patch_size
-        )
+        with torch.device("cpu"):
+            position_ids = get_vision_position_ids(grid_f3, config.spatial_merge_size)
+            window_index, bounds = get_vision_window_index(
+                grid_f3, config.spatial_merge_size, config.window_size, config.patch_size
+            )
+            frames = get_vision_cu_seqlens(grid_f3)
         return {
-            "position_ids": get_vision_position_ids(grid_f3, config.spatial_merge_size).to(device),
-            "window_index": window_index.to(device),
+            "position_ids": position_ids.to("meta"),
+            "window_index": window_index.to("meta"),
             "cu_window_seqlens": bounds,
+            "cu_seqlens": frames,
         }
 
     @classmethod
