@@ -26,6 +26,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("pruning", {}),
     ("pruning", {"layer": 1, "ratio": 0.7, "positions": "one_per_token"}),
     ("pruning", {"ranked_by": "prompt"}),
+    ("streaming_eviction", {}),
+    ("streaming_eviction", {"sinks": 1, "text_window": 2, "frames": 1, "positions": "one_per_token"}),
+    ("streaming_eviction", {"sinks": 2, "text_window": 0, "frames": 2}),
 ]
 Pair = tuple[Decoder, FusionMethod]
 
