@@ -84,6 +84,7 @@ class Flamingo(FusionMethod):
 
     def __init__(self, config: FlamingoConfig, decoder: Decoder) -> None:
         super().__init__(config, decoder)
+        self.c = config
         self.slots = slots("flamingo", decoder, config.every, first=0)
         width, count = decoder.width, Heads.of(decoder.block(0).attention)
         # Plain multi-head attention, also where the backbone groups its keys.
