@@ -21,7 +21,19 @@ from harness import registry
 from harness.tokenizer import word_tokenizer
 
 TASKS = ("videoqa", "multi_image")
-METHODS = ("token_insertion", "casa", "vanilla_ca")
+METHODS = (
+    "token_insertion",
+    "casa",
+    "vanilla_ca",
+    "resampler",
+    "flamingo",
+    "mllama",
+    "hyper_attention",
+    "no_visual_self_attention",
+    "voco",
+    "pruning",
+    "streaming_eviction",
+)
 
 
 @dataclass(frozen=True, slots=True)
