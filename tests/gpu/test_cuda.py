@@ -9,7 +9,7 @@ import torch
 
 from harness import registry
 from harness.execute import run_eval
-from harness.models import SHIPPED, load_model
+from harness.models import build_model
 from harness.records import Ok
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 from harness.stream import Frame
@@ -19,16 +19,16 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-METHODS = ("token_insertion", "vanilla_ca", "casa")
+registry.discover()
+METHODS = tuple(registry.methods)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_logits_equal_the_cpu(method: str) -> None:
-    registry.discover()
     sample = registry.tasks.get("videoqa")().samples(View(frames=4, height=64, width=64, limit=1))[0]
     logits = []
     for device in ("cpu", "cuda"):
-        session = load_model(SHIPPED / method / "seed0", device=device).session()
+        session = build_model(method, {}, "tiny-qwen3", seed=0, device=device).session()
         for item in sample.stream:
             session.append(item)
         assert any(isinstance(item, Frame) for item in sample.stream)
@@ -44,6 +44,7 @@ def test_a_run_records_the_allocators_peak(tmp_path: Path) -> None:
         frames=(4,),
         limit=4,
         device="cuda",
+        weights="random",
         out=tmp_path,
         cache_dir=tmp_path / "cache",
     )
