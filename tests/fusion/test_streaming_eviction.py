@@ -196,6 +196,15 @@ def test_a_question_without_a_stream(build: Build) -> None:
     torch.testing.assert_close(alone, fusion.run([PackedSample((asked,))], decoder)[0], atol=1e-12, rtol=0)
 
 
+def test_questions_continue_what_a_session_keeps(build: Build) -> None:
+    decoder, fusion = build("streaming_eviction", sinks=1, text_window=2, frames=2)
+    asked, state = question(3, 3), fusion.new_state()
+    fusion.run([PackedSample(turns(5))], decoder, state)
+    alone = fusion.run([PackedSample((asked,))], decoder, state.fork())[0]
+    branches = fusion.run([PackedSample((), (asked, asked))], decoder, state.fork())[0]
+    torch.testing.assert_close(branches, torch.cat((alone, alone)), atol=1e-12, rtol=0)
+
+
 def test_runs_without_storage(build: Build) -> None:
     decoder, fusion = copy.deepcopy(build("streaming_eviction", frames=1))
     decoder.to("meta")
