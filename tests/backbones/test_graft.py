@@ -121,6 +121,14 @@ def test_the_encoder_travels_with_the_model(llama: Path, tmp_path: Path) -> None
     assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
 
 
+def test_the_encoders_digest_is_that_of_the_stored_weights(llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "siglip").mkdir()
+    _siglip_folder(tmp_path / "siglip", make("siglip"), whole=True)
+    assert graft(llama, tmp_path / "out", "--encoder", f"siglip:{tmp_path / 'siglip'}").exit_code == 0
+    assert load_model(tmp_path / "out").encoder_digest == read_config(tmp_path / "out").encoder_digest
+    assert make("siglip").digest != read_config(tmp_path / "out").encoder_digest
+
+
 def test_text_is_spaced_and_decoded_by_the_tokenizer(grafted: Path) -> None:
     model = load_model(grafted)
     ids = model.token_ids("red green").tolist()
