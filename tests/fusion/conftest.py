@@ -29,6 +29,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("streaming_eviction", {}),
     ("streaming_eviction", {"sinks": 1, "text_window": 2, "frames": 1, "positions": "one_per_token"}),
     ("streaming_eviction", {"sinks": 2, "text_window": 0, "frames": 2}),
+    ("no_visual_self_attention", {}),
+    ("no_visual_self_attention", {"image_updates": "ffn", "positions": "one_per_token"}),
+    ("no_visual_self_attention", {"layers": (1, 2), "image_updates": "mlp", "positions": "aside"}),
 ]
 Pair = tuple[Decoder, FusionMethod]
 
