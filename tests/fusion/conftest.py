@@ -32,6 +32,8 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("no_visual_self_attention", {}),
     ("no_visual_self_attention", {"image_updates": "ffn", "positions": "one_per_token"}),
     ("no_visual_self_attention", {"layers": (1, 2), "image_updates": "mlp", "positions": "aside"}),
+    ("voco", {}),
+    ("voco", {"tokens": 1, "positions": "one_per_token"}),
 ]
 Pair = tuple[Decoder, FusionMethod]
 

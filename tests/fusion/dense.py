@@ -71,12 +71,9 @@ def stacked(tokens: Sequence[Token], like: Tensor) -> Tensor:
 
 
 def dense_attention(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, mask_ts: Tensor, scale: float) -> Tensor:
-    """Query by query over the keys that each sees; 0 where it sees none."""
-    out = torch.zeros_like(q_thd)
+    """softmax(q k^T scale) v over the keys that each query sees; 0 where it sees none."""
     of_head = torch.arange(q_thd.shape[1]) // (q_thd.shape[1] // k_skd.shape[1])
-    for t, sees in enumerate(mask_ts):
-        if sees.any():
-            keys_hsd, values_hsd = (x[sees][:, of_head].transpose(0, 1) for x in (k_skd, v_skd))
-            weights_hs = torch.softmax((keys_hsd @ q_thd[t, :, :, None])[..., 0] * scale, dim=1)
-            out[t] = (weights_hs[:, None] @ values_hsd)[:, 0]
-    return out
+    k_hsd, v_hsd = (x[:, of_head].transpose(0, 1) for x in (k_skd, v_skd))
+    weights_hts = (q_thd.transpose(0, 1) @ k_hsd.transpose(1, 2) * scale).exp() * mask_ts
+    total_ht1 = weights_hts.sum(dim=2, keepdim=True)
+    return (weights_hts @ v_hsd / total_ht1.where(total_ht1 > 0, 1.0)).transpose(0, 1)
