@@ -206,6 +206,27 @@ def test_another_seed_of_a_grafted_folder_is_answered_with_its_own(grafted: Path
     assert "holds casa seed 5 only; leave out --methods and give --seed 5" in str(cell.skip)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eval", "--task", "videoqa", "--backbone", "nowhere/llama"),
+        ("train", "--method", "casa", "--out", "unused", "--backbone", "nowhere/llama"),
+    ],
+    ids=["eval", "train"],
+)
+def test_a_missing_backbone_folder_is_one_line(command: tuple[str, ...]) -> None:
+    done = run(*command)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "backbone folder 'nowhere/llama' does not exist" in done.stderr
+
+
+def test_a_run_on_a_folder_has_a_folder_of_its_own() -> None:
+    task = (TaskSpec("colour"),)
+    folders = {EvalSpec(tasks=task, backbone=name).out_dir for name in ("/a/llama", "/b/llama", "tiny-qwen3")}
+    assert len(folders) == 3
+    assert {len(folder.parts) for folder in folders} == {3}
+
+
 def test_random_weights_have_a_checkpoints_shapes(llama: Path, grafted: Path) -> None:
     model = build_model("vanilla_ca", {}, str(llama), 0)
     assert model.decoder.embed.weight.shape == (320, 96)
