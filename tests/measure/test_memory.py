@@ -69,7 +69,8 @@ def test_what_rests_is_the_model_and_the_features(method: str, workload: Callabl
     model = [*load.model.parameters(), *load.model.buffers()]
     assert counted.resting_bytes == storage_bytes([*model, load.features])
     kinds = counted.at_peak()
-    assert set(kinds) == {"parameters", "input", "state", "temporary"}
+    # A method that drops rows at the end of a pass copies what it keeps: after the peak.
+    assert set(kinds) - {"state"} == {"parameters", "input", "temporary"}
     assert sum(kinds.values()) == counted.peak_bytes
 
 
