@@ -185,6 +185,14 @@ def test_a_session_keeps_the_latents_of_one_window(build: Build) -> None:
     assert kept_bytes(decoder, fusion, (small, large))["image_kv"] == 2 * fusion.c.latents * row
 
 
+def test_frames_that_nothing_can_see_are_not_resampled(build: Build) -> None:
+    decoder, fusion = build("flamingo")
+    assert isinstance(fusion, Flamingo)
+    sample = in_double(spans_from(1, [("frame", 3), ("frame", 5), ("frame", 1), ("text", 2)]))
+    _, layout = fusion.run([sample], decoder)
+    assert layout.images.frame.tolist() == [2] * fusion.c.latents
+
+
 @pytest.mark.parametrize("setting", [{"latents": 0}, {"depth": 0}, {"every": 0}, {"resampler_heads": 0}])
 def test_settings_that_make_no_sense_are_refused(build: Build, setting: dict[str, int]) -> None:
     (name, value), *_ = setting.items()
