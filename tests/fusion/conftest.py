@@ -41,6 +41,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("no_visual_self_attention", {"layers": (1, 2), "image_updates": "mlp", "positions": "aside"}),
     ("voco", {}),
     ("voco", {"tokens": 1, "positions": "one_per_token"}),
+    ("hyper_attention", {}),
+    ("hyper_attention", {"layers": (1, 2), "fusion": "channel_gate", "placeholder": False}),
+    ("hyper_attention", {"fusion": "one_softmax"}),
 ]
 Pair = tuple[Decoder, FusionMethod]
 
