@@ -168,6 +168,8 @@ class FusionMethod(nn.Module, ABC):
                 order.append(where)
         if not parts:
             return decoder.embed.weight.new_zeros(0, decoder.width)
+        if len(parts) == 1:
+            return parts[0]
         inverse = np.argsort(np.concatenate(order), kind="stable")
         return torch.cat(parts).index_select(0, torch.from_numpy(inverse).to(step.device))
 
@@ -211,8 +213,7 @@ class FusionMethod(nn.Module, ABC):
 def self_attention(layer: int, attention: Projections, x_rd: Tensor, step: Step) -> Tensor:
     """The block's causal self-attention over the token stream, cached when there is a state: [R, d] → [R,
     d]."""
-    q = attention.queries(x_rd, step.rope)
-    k, v = attention.keys(x_rd, step.rope), attention.values(x_rd)
+    q, k, v = attention.queries_keys_values(x_rd, step.rope)
     if step.state is not None:
         k, v = step.state.text.extend(layer, k, v)
     return attention.output(attend(q, k, v, step.causal, attention.scale))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
@@ -75,20 +75,23 @@ class Cursor:
 
 @dataclass(slots=True)
 class _Columns:
-    """Row attributes while they are being collected."""
+    """Row attributes while they are collected: each span's length, and its value or array of every column."""
 
-    parts: dict[str, list[Index]] = field(default_factory=dict)
+    spans: list[tuple[int, dict[str, int | Index]]] = field(default_factory=list)
     count: int = 0
 
     def add(self, n: int, **values: int | Index) -> None:
-        for name, value in values.items():
-            column = np.full(n, value, dtype=np.int64) if isinstance(value, int) else value
-            self.parts.setdefault(name, []).append(column)
+        self.spans.append((n, values))
         self.count += n
 
     def get(self, name: str) -> Index:
-        parts = self.parts.get(name)
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        if not self.spans:
+            return np.zeros(0, dtype=np.int64)
+        parts = [values[name] for _, values in self.spans]
+        # A column holds values only or arrays only.
+        if isinstance(parts[0], np.ndarray):
+            return np.concatenate(parts)
+        return np.repeat(np.array(parts, dtype=np.int64), [n for n, _ in self.spans])
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +175,20 @@ def lay_out(
 
 
 def _lay_text(rows: _Columns, span: TextSpan, cursor: Cursor, sample: int, branch: int) -> Cursor:
-    n = len(span.ids)
+    n = span.ids.numel()
     if n == 0:
         return cursor
     rows.add(
         n,
         kind=int(Kind.TEXT),
-        source=span.ids.cpu().numpy().astype(np.int64),
+        source=span.ids.cpu().numpy().astype(np.int64, copy=False),
         position=cursor.position + np.arange(n),
         sample=sample,
         branch=branch,
         window=cursor.window,
         frame=cursor.frame,
     )
-    return replace(cursor, position=cursor.position + n, after_frame=False)
+    return Cursor(cursor.position + n, cursor.window, cursor.frame, cursor.last_time_s)
 
 
 def _lay_frame(
@@ -200,7 +203,7 @@ def _lay_frame(
 ) -> Cursor:
     joins = cursor.after_frame and cursor.last_time_s == span.time_s
     window = cursor.window if joins else cursor.window + 1
-    frame, n = cursor.frame + 1, len(span.tokens)
+    frame, n = cursor.frame + 1, span.tokens.shape[0]
     position = cursor.position + (
         np.arange(n) if positions == "one_per_token" else np.zeros(n, dtype=np.int64)
     )

@@ -60,13 +60,20 @@ class Projections(nn.Module):
         """[T, d] → [T, K, D]."""
         return self._heads(self.v_proj, x_td)
 
+    def queries_keys_values(self, x_td: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
+        """[T, d] → [T, H, D], [T, K, D], [T, K, D]: the three of one self-attention, rotated together."""
+        q, k = self.queries(x_td, None), self.keys(x_td, None)
+        if self.use_rope:
+            q, k = (x[0] for x in self.rotate(q[None], k[None], *rope, unsqueeze_dim=2))
+        return q, k, self.values(x_td)
+
     def output(self, o_thd: Tensor) -> Tensor:
         """[T, H, D] → [T, d]."""
         return cast("Tensor", self.o_proj(o_thd.flatten(1)))
 
     def _heads(self, projection: nn.Module, x_td: Tensor) -> Tensor:
         x = cast("Tensor", projection(x_td))
-        return x.view(len(x), x.shape[1] // self.head_dim, self.head_dim)
+        return x.view(x.shape[0], x.shape[1] // self.head_dim, self.head_dim)
 
     def rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
         """[T, H, D] at the positions of ``rope``; unchanged without."""
