@@ -29,11 +29,20 @@ class PropertyError(AssertionError):
     """A fusion method breaks a property. ``also`` names the other properties that it breaks."""
 
     def __init__(
-        self, *, method: str, property: str, statement: str, backbone: str, plan: str, found: str, cause: str
+        self,
+        *,
+        method: str,
+        property: str,
+        statement: str,
+        backbone: str,
+        plan: str,
+        found: str,
+        cause: str,
+        also: tuple[str, ...] = (),
     ) -> None:
         self.method, self.property, self.backbone, self.plan = method, property, backbone, plan
         self.statement, self.found, self.cause = statement, found, cause
-        self.also: tuple[str, ...] = ()
+        self.also = also
         super().__init__(found)
 
     def __str__(self) -> str:
@@ -90,11 +99,3 @@ def expect_close(
         f"logits differ by {worst:.1e} (allowed {TOLERANCE:.0e}) in {where}: {both}",
         IN_SINGLE_PRECISION if worst < _SINGLE else None,
     )
-
-
-def expect_finite(logits: Tensor, layout: Layout, what: str) -> None:
-    """Raise a ViolationError where logits [R, V] are NaN or infinite."""
-    broken = ~torch.isfinite(logits).all(dim=1)
-    if bool(broken.any()):
-        row = int(broken.nonzero()[0])
-        raise ViolationError(f"logits are not finite {what} in {describe_row(layout, row)}")

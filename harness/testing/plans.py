@@ -92,17 +92,17 @@ class Plan:
         generator = torch.Generator().manual_seed(self.seed + 1)
         return tuple(text_span(generator, n) for n in self.branches)
 
-    def sample(self) -> PackedSample:
-        return PackedSample(self.spans(), self.questions())
+    def sample(self, dtype: torch.dtype = torch.float64) -> PackedSample:
+        return PackedSample(self.spans(dtype), self.questions())
 
-    def batch(self) -> list[PackedSample]:
+    def batch(self, dtype: torch.dtype = torch.float64) -> list[PackedSample]:
         """Samples of different lengths and contents: this stream, its items in reverse, its first half."""
         others = (self.items[::-1], self.items[: len(self.items) // 2])
         plans = (
             self,
             *(replace(self, seed=self.seed + 2 + n, items=items) for n, items in enumerate(others)),
         )
-        return [plan.sample() for plan in plans]
+        return [plan.sample(dtype) for plan in plans]
 
     def smaller(self) -> Iterator[Plan]:
         """Streams with one thing less."""

@@ -42,14 +42,28 @@ def _grows_with_frames(fusion: FusionMethod) -> str | None:
     return None
 
 
+_SHORT = ("1:", "1: t0", "1: t1", "1: f3", "1: f1 f2=", "1: t0 f2 t0 | t1", "1: | t1", "1: f2 | t1 t2")
+
 _ALL = (
     Property(
-        "half_precision",
-        "in bfloat16 and float16 it stays in that precision, in any chunking",
-        sessions.half_precision,
+        "runs",
+        "a batch of streams with branches runs, one row for each text token",
+        forward.runs,
+        "lay_out must keep the spans' text, and layer must return a row for each that it was given",
+    ),
+    Property(
+        "precision",
+        "it stays in the precision of weights and inputs (float64, bfloat16, float16), in any chunking",
+        sessions.precision,
         "a dtype is hard-coded (torch.float32, .float(), torch.zeros without a dtype); take dtype and device "
         "from the inputs",
         plans=("1: t1 t2 f4 f3= t2 f2 t1", "2: f3 t2 f1"),
+    ),
+    Property(
+        "inputs",
+        "a pass changes neither its inputs nor the weights",
+        sessions.inputs,
+        "an operation in place (add_, masked_fill_, x[i] = ...) on a tensor that came from outside",
     ),
     Property(
         "hidden_state",
@@ -59,10 +73,25 @@ _ALL = (
         "FusionState, what lives between layers in step.carried, step.patterns or step.ropes",
     ),
     Property(
-        "inputs",
-        "a pass changes neither its inputs nor the weights",
-        sessions.inputs,
-        "an operation in place (add_, masked_fill_, x[i] = ...) on a tensor that came from outside",
+        "short_streams",
+        "empty streams, one token and a frame alone run",
+        forward.short_streams,
+        "a chunk without rows or without frames is not handled",
+        plans=_SHORT,
+    ),
+    Property(
+        "finite",
+        "logits are finite",
+        sessions.finite,
+        "a division by a count or a norm that can be zero, or a softmax over no keys",
+    ),
+    Property(
+        "causality",
+        "what comes later changes nothing before",
+        forward.causality,
+        "rows depend on later rows: a block that is not causal, images of a later frame among the keys, or a "
+        "mean, norm or top-k over the whole stream",
+        unless=_depends_on_prompt,
     ),
     Property(
         "text_before_images",
@@ -76,21 +105,6 @@ _ALL = (
         "text after an image depends on it",
         forward.text_after_images,
         "images do not reach the text: no block of a pattern has those rows, or a factor is exactly 0",
-    ),
-    Property(
-        "short_streams",
-        "empty streams, one token, a frame alone: finite, one row for each text token",
-        forward.short_streams,
-        "a chunk without rows, without frames or without anything cached is not handled",
-        plans=("1:", "1: t0", "1: t1", "1: f3", "1: f1 f2=", "1: t0 f2 t0 | t1", "1: | t1", "1: f2 | t1 t2"),
-    ),
-    Property(
-        "causality",
-        "what comes later changes nothing before",
-        forward.causality,
-        "rows depend on later rows: a block that is not causal, images of a later frame among the keys, or a "
-        "mean, norm or top-k over the whole stream",
-        unless=_depends_on_prompt,
     ),
     Property(
         "batch",

@@ -84,7 +84,8 @@ class Target:
             found, settings = registry.methods.get(spec.name), {**spec.config, **settings}
         else:
             found = method
-        name = getattr(found, "name", found.__name__)
+        # A subclass inherits the name of the method that it extends.
+        name = str(vars(found).get("name", found.__name__))
         return cls(name, found, build_config(found.Config, settings, f"method {name!r}"))
 
     def __str__(self) -> str:
@@ -114,6 +115,10 @@ class Subject:
     backbone: str
     decoder: Decoder
     fusion: FusionMethod
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.decoder.embed.weight.dtype
 
     def run(self, samples: Sequence[PackedSample], state: FusionState | None = None) -> tuple[Tensor, Layout]:
         """Logits [R, V] of every row, and the layout."""

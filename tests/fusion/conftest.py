@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import cast
 
 import pytest
-import torch
-from torch import nn
-from transformers import Qwen3Config
 
 from harness import registry
 from harness.backbones.decoder import Decoder
 from harness.fusion import FusionMethod
-from harness.models import method_config
+from harness.testing.subjects import Target
+from harness.testing.subjects import use_exact_norms as use_exact_norms
 
 VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("token_insertion", {}),
@@ -36,14 +33,14 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("streaming_eviction", {}),
     ("streaming_eviction", {"sinks": 1, "text_window": 2, "frames": 1, "positions": "one_per_token"}),
     ("streaming_eviction", {"sinks": 2, "text_window": 0, "frames": 2}),
+    ("hyper_attention", {}),
+    ("hyper_attention", {"layers": (1, 2), "fusion": "channel_gate", "placeholder": False}),
+    ("hyper_attention", {"fusion": "one_softmax"}),
     ("no_visual_self_attention", {}),
     ("no_visual_self_attention", {"image_updates": "ffn", "positions": "one_per_token"}),
     ("no_visual_self_attention", {"layers": (1, 2), "image_updates": "mlp", "positions": "aside"}),
     ("voco", {}),
     ("voco", {"tokens": 1, "positions": "one_per_token"}),
-    ("hyper_attention", {}),
-    ("hyper_attention", {"layers": (1, 2), "fusion": "channel_gate", "placeholder": False}),
-    ("hyper_attention", {"fusion": "one_softmax"}),
 ]
 Pair = tuple[Decoder, FusionMethod]
 
@@ -55,53 +52,22 @@ def all_variants() -> list[tuple[str, dict[str, object]]]:
     return VARIANTS + [(name, {}) for name in registry.methods if name not in covered]
 
 
-def use_exact_norms(module: nn.Module) -> None:
-    """Replace RMS norms, which ``transformers`` always computes in float32, by torch's own,
-    since a float64 comparison would otherwise see float32 rounding."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__.endswith("RMSNorm") and not isinstance(child, nn.RMSNorm):
-                weight = cast("nn.Parameter", child.weight)
-                exact = nn.RMSNorm(len(weight), eps=float(cast("float", child.variance_epsilon)))
-                exact.weight = weight
-                setattr(parent, name, exact)
+def variant_id(variant: tuple[str, dict[str, object]]) -> str:
+    name, settings = variant
+    return name + "".join(f":{field}={value}" for field, value in settings.items())
 
 
 @cache
 def _build(name: str, settings: tuple[tuple[str, object], ...]) -> Pair:
-    config = Qwen3Config(
-        vocab_size=128,
-        hidden_size=96,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=24,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    decoder = Decoder(config)
-    use_exact_norms(decoder)
-    cls = registry.methods.get(name)
-    fusion = cls(method_config(name, dict(settings)), decoder)
-    with torch.no_grad():
-        for parameter in (*decoder.parameters(), *fusion.parameters()):
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return decoder.double().eval(), fusion.double().eval()
+    subject = Target.of(name, dict(settings)).build("qwen3")
+    return subject.decoder, subject.fusion
 
 
-@pytest.fixture(params=all_variants(), ids=lambda v: v[0] + "".join(f":{k}={x}" for k, x in v[1].items()))
+@pytest.fixture(params=all_variants(), ids=variant_id)
 def pair(request: pytest.FixtureRequest) -> Pair:
     """A decoder and a fusion method in float64."""
     name, settings = request.param
     return _build(name, tuple(settings.items()))
-
-
-@pytest.fixture
-def past_only(pair: Pair) -> None:
-    """Skip methods whose rows depend on the end of their chunk."""
-    if pair[1].prompt_dependent:
-        pytest.skip("depends on the prompt's end by definition; see test_what_prompt_dependence_breaks")
 
 
 @pytest.fixture

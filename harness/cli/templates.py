@@ -1,0 +1,135 @@
+"""The files that ``harness new`` writes: working code whose names are replaced."""
+
+from __future__ import annotations
+
+FUSION = '''"""TODO: one line that says what example_method does.
+
+Paper: TODO: title, arXiv NNNN.NNNNN, equation N. As it stands, a frame is averaged to ``tokens`` vectors y and
+text attends to those of its window, in layers of its own beside the self-attention:
+``h = x + SA(norm x) + CA(norm x)``, then the FFN, with ``CA(x_t) = MHA(x_t | y_1..y_n)``, and 0 for text before the
+first frame. TODO: where this deviates from the paper, and why.
+
+Shapes: R rows of the token stream (text), M vectors of the chunk's frames, S those that a session keeps and the
+chunk's, H heads, K key/value heads, D head width, d model width.
+
+Memory: a session keeps the text's keys and values, and those of one window's vectors: at fixed text it does not
+grow with frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.attention import attend
+from harness.backbones.decoder import Decoder, DecoderBlock, Projections
+from harness.fusion import (
+    IMAGES,
+    FusionConfig,
+    FusionMethod,
+    MemoryOrder,
+    Step,
+    check_least,
+    describe_images,
+    drop_past_windows,
+    image_keys,
+    kept,
+    self_attention,
+)
+from harness.layout import Cursor, FrameSpan, Layout, PackedSample, Span, lay_out
+from harness.registry import register_method
+from harness.state import FusionState, KeyValues
+from harness.windows import Keys, Visible, window_blocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleMethodConfig(FusionConfig):
+    """``tokens``: how many vectors a frame is averaged to; TODO: the paper's value."""
+
+    tokens: int = 4
+
+    def __post_init__(self) -> None:
+        check_least("example_method", self, {"tokens": 1})
+
+
+@register_method("example_method")
+class ExampleMethod(FusionMethod):
+    summary = "TODO: what it does, in one line"
+    paper = "TODO: arXiv NNNN.NNNNN, equation N"
+    memory = MemoryOrder(prefill_frames=1, prefill_pixels=1, streaming_frames=0, streaming_pixels=1)
+    Config = ExampleMethodConfig
+
+    def __init__(self, config: ExampleMethodConfig, decoder: Decoder) -> None:
+        super().__init__(config, decoder)
+        self.tokens = config.tokens
+        # Own projections, which start with the values of the self-attention's.
+        self.cross = nn.ModuleList(decoder.block(i).attention.copy() for i in range(self.layers))
+
+    def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
+        """Frames stay aside, in ``layout.images``; with ``inline=True`` they would be rows of the stream."""
+        pooled = [
+            replace(sample, prefix=tuple(self._pooled(span) for span in sample.prefix)) for sample in samples
+        ]
+        return lay_out(pooled, cursors, width=width, positions="aside", inline=False)
+
+    def _pooled(self, span: Span) -> Span:
+        if not isinstance(span, FrameSpan):
+            return span
+        parts = span.tokens.tensor_split(min(self.tokens, len(span.tokens)))
+        return FrameSpan(torch.stack([part.mean(dim=0) for part in parts]), span.time_s)
+
+    def new_state(self) -> FusionState:
+        """Beside the self-attention's cache, a buffer for the keys and values of images in every layer."""
+        return FusionState(KeyValues(self.layers), extra={IMAGES: KeyValues(self.layers)})
+
+    def begin(self, step: Step) -> None:
+        """Once per chunk: announce its images to the buffer, and say which row sees which image."""
+        describe_images(step)
+        keys = Keys(image_keys(step))
+        blocks = window_blocks(step.layout.rows, keys, Visible())
+        step.patterns["window"] = step.pattern(blocks, keys=len(keys))
+
+    def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
+        x_rd = block.normed(h_rd)
+        attended = self_attention(i, block.attention, x_rd, step) + self._cross(i, block, x_rd, step)
+        return block.ffn(h_rd + attended)
+
+    def _cross(self, i: int, block: DecoderBlock, x_rd: Tensor, step: Step) -> Tensor:
+        """[R, d] to [R, d]: text rows attend to their windows' images, without positions."""
+        attention = cast("Projections", self.cross[i])
+        y_md = block.normed(step.layout.images.tokens)
+        k_skd, v_skd = kept(step, IMAGES, i, attention.keys(y_md, None), attention.values(y_md))
+        q_rhd = attention.queries(x_rd, None)
+        return attention.output(attend(q_rhd, k_skd, v_skd, step.patterns["window"], attention.scale))
+
+    def finish(self, step: Step) -> None:
+        """Once per chunk: forget images that no later row can see."""
+        drop_past_windows(step, IMAGES)
+'''
+
+FUSION_TEST = '''"""example_method has what every fusion method has, and what is its own."""
+
+from __future__ import annotations
+
+import pytest
+from example_method import ExampleMethod
+
+from harness.errors import UsageError
+from harness.models import method_config
+from harness.testing import PROPERTIES, check_fusion_method
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_method_has_property(tokens: int, name: str) -> None:
+    check_fusion_method(ExampleMethod, {"tokens": tokens}, properties=[name])
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(UsageError, match="tokens=0"):
+        method_config("example_method", {"tokens": 0})
+'''
