@@ -21,7 +21,7 @@ from harness.attention.routes import run_plan
 from harness.attention.varlen import Kernel, torch_kernel
 from harness.errors import UsageError
 
-from .cases import CPU, poisoned_memory, varlen_attn_2_10, varlen_attn_2_13
+from .cases import CPU, poisoned_memory, random_case, varlen_attn_2_10, varlen_attn_2_13
 
 SCALE = 0.25
 
@@ -227,3 +227,22 @@ def test_a_pattern_without_blocks_is_zero(plan: str) -> None:
 def test_a_causal_block_with_more_queries_than_keys_is_refused() -> None:
     with pytest.raises(UsageError, match="3 queries and 2 keys"):
         Block(rows(3), rows(2), causal=True)
+
+
+def sees(block: Block, query: int, key: int) -> bool:
+    """A block's definition, one pair at a time."""
+    own = len(block.keys) - len(block.queries) + query
+    if not block.causal or key > own:
+        return not block.causal
+    return block.reach is None or key < block.prefix or own - key <= block.reach
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_dense_mask_is_the_definition_written_out(seed: int) -> None:
+    pattern = random_case(seed).pattern
+    expected = torch.zeros(pattern.rows, pattern.keys, dtype=torch.bool)
+    for block in pattern.blocks:
+        for i, row in enumerate(block.queries.tolist()):
+            seen = [key for j, key in enumerate(block.keys.tolist()) if sees(block, i, j)]
+            expected[row, seen] = True
+    assert torch.equal(pattern.dense_mask(), expected)

@@ -1,0 +1,55 @@
+"""Two ways of doing the same, timed side by side in one process: ratios of neighbouring repetitions."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from harness.measure.collector import frozen
+
+Run = Callable[[], object]
+Prepared = Callable[[], Run]
+"""Makes what a repetition consumes, outside of its time, and returns the repetition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Median and quartiles of the ratios of neighbouring repetitions."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def as_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def processor_seconds(run: Run) -> float:
+    """Processor time of the whole process: other processes do not count, as they would in wall-clock time."""
+    begin = time.process_time()
+    run()
+    return time.process_time() - begin
+
+
+def compare(ours: Prepared, theirs: Prepared, least_s: float, pairs: int) -> Ratio:
+    """The ratio ours / theirs over at least ``pairs`` pairs and ``least_s`` seconds of them.
+
+    Which of the two goes first alternates. One repetition of each warms up.
+    """
+    ours()()
+    theirs()()
+    ratios: list[float] = []
+    begin = time.perf_counter()
+    with frozen():
+        while len(ratios) < pairs or time.perf_counter() - begin < least_s:
+            order = (ours, theirs) if len(ratios) % 2 else (theirs, ours)
+            seconds = {prepare: processor_seconds(prepare()) for prepare in order}
+            ratios.append(seconds[ours] / seconds[theirs])
+    low, median, high = statistics.quantiles(ratios, n=4)
+    return Ratio(median, low, high, len(ratios))
