@@ -32,6 +32,7 @@ from harness.backbones.decoder import Decoder, causal_lm
 from harness.fusion import FusionMethod
 from harness.fusion_impls.token_insertion import TokenInsertion, TokenInsertionConfig
 from harness.layout import FrameSpan, PackedSample, Span, TextSpan
+from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
 from harness.state import FusionState
 
@@ -318,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = options.sizes.split(",")
     sizes = (SMALLEST,) if options.quick else tuple(size for size in SIZES if size.name in names)
     results: dict[str, Any] = {}
-    with torch.inference_mode():
+    with torch.inference_mode(), frozen():
         if options.part != "plain":
             results["windows"] = windowed(frames, effort)
         if options.part != "windows":

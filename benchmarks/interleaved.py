@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from harness.measure.collector import frozen
+from harness.measure.collector import collector_off
 
 Run = Callable[[], object]
 Prepared = Callable[[], Run]
@@ -46,7 +46,7 @@ def compare(ours: Prepared, theirs: Prepared, least_s: float, pairs: int) -> Rat
     theirs()()
     ratios: list[float] = []
     begin = time.perf_counter()
-    with frozen():
+    with collector_off():
         while len(ratios) < pairs or time.perf_counter() - begin < least_s:
             order = (ours, theirs) if len(ratios) % 2 else (theirs, ours)
             seconds = {prepare: processor_seconds(prepare()) for prepare in order}
