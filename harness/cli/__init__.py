@@ -11,6 +11,7 @@ import harness
 from harness.cli.eval import eval_command
 from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
+from harness.cli.new import new_command
 from harness.cli.report import report_command
 from harness.cli.train import train_command
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("list")(list_command)
+app.command("new")(new_command)
 app.command("eval")(eval_command)
 app.command("train")(train_command)
 app.command("graft")(graft_command)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,7 @@ from harness.cli.errors import Debug, guarded, one_line, warn_broken
 from harness.spec import check_choice
 
 _NOUNS = ("methods", "tasks", "backbones")
+_NARROWEST, _WIDEST = 80, 120
 
 
 def list_command(
@@ -21,10 +24,16 @@ def list_command(
         str | None, typer.Argument(help="methods, tasks or backbones; all three by default.")
     ] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file that registers more.")] = None,
+    models: Annotated[
+        list[Path] | None, typer.Option(help="Folder of trained models, listed beside the shipped ones.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     debug: Debug = False,
 ) -> None:
-    """List the methods, tasks and backbones with their settings, and the plugins that broke."""
+    """List the methods, tasks and backbones with their settings, and the plugins that broke.
+
+    Of a method: its memory as declared, the parameters that it adds, and the models trained with it.
+    """
     with guarded(debug):
         if noun is not None:
             check_choice("kind of thing", noun, _NOUNS)
@@ -32,7 +41,7 @@ def list_command(
 
         broken = registry.discover(plugin or ())
         nouns = _NOUNS if noun is None else (noun,)
-        document: dict[str, Any] = {name: _entries(name) for name in nouns}
+        document: dict[str, Any] = {name: _entries(name, models or ()) for name in nouns}
         document["broken"] = [asdict(one) for one in broken]
         if as_json:
             typer.echo(json.dumps(document, indent=1))
@@ -42,20 +51,23 @@ def list_command(
         warn_broken(broken, debug)
 
 
-def _entries(noun: str) -> list[dict[str, Any]]:
+def _entries(noun: str, models: Sequence[Path]) -> list[dict[str, Any]]:
     from harness import registry
+    from harness.cli.methods import describe_method, trained_models
     from harness.settings import settings_of
 
     def settings(config: type) -> list[dict[str, str]]:
         return [asdict(setting) for setting in settings_of(config)]
 
     if noun == "methods":
+        trained = trained_models(models)
         return [
             {
                 "name": name,
                 "summary": method.summary,
                 "paper": method.paper,
                 "origin": registry.methods.origin(name),
+                **describe_method(method, trained),
                 "settings": settings(method.Config),
             }
             for name, method in ((name, registry.methods.get(name)) for name in registry.methods)
@@ -85,9 +97,29 @@ def _entries(noun: str) -> list[dict[str, Any]]:
 
 
 def _print(noun: str, entries: Sequence[dict[str, Any]]) -> None:
+    from harness.cli.methods import method_lines
+
     typer.echo(f"{noun}:")
-    width = max((len(entry["name"]) for entry in entries), default=0)
+    width = min(_WIDEST, max(_NARROWEST, shutil.get_terminal_size((_NARROWEST, 0)).columns))
     for entry in entries:
-        typer.echo(f"  {entry['name']:<{width}}  {one_line(entry['summary'])}")
+        _wrapped(f"{entry['name']}  {entry['summary']}", width, 2)
+        for line in method_lines(entry) if noun == "methods" else ():
+            _wrapped(line, width, 6)
         for setting in entry.get("settings", ()):
-            typer.echo(f"  {'':<{width}}    {setting['name']}={setting['default']}  ({setting['type']})")
+            _wrapped(f"{setting['name']}={setting['default']}  ({setting['type']})", width, 6)
+
+
+def _wrapped(text: str, width: int, indent: int) -> None:
+    """One item over as many lines as it takes; a name and its explanation stay two blanks apart."""
+    name, gap, rest = text.partition("  ")
+    clean = one_line(name) + (gap + one_line(rest) if gap else "")
+    typer.echo(
+        textwrap.fill(
+            clean,
+            width,
+            initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + 4),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )

@@ -53,7 +53,11 @@ class World:
 
 
 def _method(name: str, config: type) -> SimpleNamespace:
-    return SimpleNamespace(name=name, Config=config, summary=f"toy [red]{name}[/red]\n\x1bover", paper="none")
+    from harness.fusion import MemoryOrder
+
+    memory = MemoryOrder(prefill_frames=1, prefill_pixels=2, streaming_frames=0, streaming_pixels=1)
+    summary = f"toy [red]{name}[/red]\n\x1bover"
+    return SimpleNamespace(name=name, Config=config, summary=summary, paper="none", memory=memory)
 
 
 @pytest.fixture
@@ -104,7 +108,9 @@ def models(world: World) -> ModuleType:
         return world.trained.get((method, config.get("gists", 2), seed))
 
     module = ModuleType("harness.models")
-    vars(module).update(find_weights=find_weights, weights_digest=lambda path: "0123456789abcdef")
+    vars(module).update(
+        find_weights=find_weights, weights_digest=lambda path: "0123456789abcdef", SHIPPED=world.folder
+    )
     return module
 
 

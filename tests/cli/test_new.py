@@ -1,0 +1,98 @@
+"""``harness new``: what it writes works, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from harness.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def new(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["new", *map(str, arguments)])
+
+
+def check(folder: Path, *command: object) -> None:
+    """Run a Python module in a folder; its output is the failure's message."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, "-m", *map(str, command)]
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_what_is_written_passes_its_own_test(tmp_path: Path) -> None:
+    assert new("fusion", "my_fusion", "--out", tmp_path).exit_code == 0
+    check(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_my_fusion.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["f", "a" * 40])
+def test_what_is_written_is_clean(tmp_path: Path, name: str) -> None:
+    assert new("fusion", name, "--out", tmp_path).exit_code == 0
+    files = f"{name}.py", f"test_{name}.py"
+    settings = "--config", ROOT / "pyproject.toml"
+    # Where an import of the method itself is sorted depends on the folder that the file ends up in.
+    check(tmp_path, "ruff", "check", "--no-cache", *settings, "--ignore", "I001", *files)
+    check(tmp_path, "ruff", "format", "--no-cache", "--check", *settings, *files)
+    cache = ROOT / ".mypy_cache"
+    config = "--config-file", ROOT / "pyproject.toml", "--cache-dir", cache
+    check(tmp_path, "mypy", *config, "--follow-imports", "silent", *files)
+
+
+def test_next_commands_name_the_files(tmp_path: Path) -> None:
+    folder = tmp_path / "two words"
+    lines = new("fusion", "my_fusion", "--out", folder).stdout.splitlines()
+    assert lines[:2] == [f"wrote {folder / 'my_fusion.py'}", f"wrote {folder / 'test_my_fusion.py'}"]
+    assert f"  harness list methods --plugin '{folder / 'my_fusion.py'}'" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my-fusion", "name 'my-fusion' is not usable"),
+        ("2fast", "name '2fast' is not usable"),
+        ("MyFusion", "lower-case"),
+        ("lambda", "no keyword of Python"),
+        ("a" * 41, "at most 40"),
+        ("../up", "is not usable"),
+        ("casa", "method 'casa' exists already: harness.fusion_impls.casa registers it"),
+        ("torch", "a Python module has it"),
+    ],
+)
+def test_a_name_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> None:
+    done = new("fusion", name, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", ["my_fusion.py", "test_my_fusion.py"])
+def test_a_file_in_the_way_stays(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text("mine")
+    done = new("fusion", "my_fusion", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert f"{tmp_path / taken} exists already and is left as it is" in done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(taken, "mine")]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    done = new("fusion", "my_fusion", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "is a file; give a folder" in done.stderr
+
+
+def test_anything_else_is_answered_with_what_there_is(tmp_path: Path) -> None:
+    done = new("method", "my_fusion", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "unknown kind of file 'method': give one of fusion" in done.stderr
+    assert list(tmp_path.iterdir()) == []
