@@ -21,9 +21,10 @@ from harness.registry import register_method
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenInsertionConfig(FusionConfig):
-    """``positions``: RoPE positions of a frame's tokens, all at one of their own or one each (LLaVA)."""
+    """``positions``: RoPE positions of a frame's tokens: all at one of their own, one each (LLaVA), or by row
+    and column (``mrope``, Qwen2.5-VL)."""
 
-    positions: Literal["one_per_frame", "one_per_token"] = "one_per_frame"
+    positions: Literal["one_per_frame", "one_per_token", "mrope"] = "one_per_frame"
 
 
 @register_method("token_insertion")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from harness.attention import Block, Index, Pattern, attend
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections, Rope
 from harness.errors import UsageError
-from harness.layout import Cursor, Kind, Layout, PackedSample, causal_blocks
+from harness.layout import Cursor, Images, Kind, Layout, PackedSample, Rows, causal_blocks
 from harness.state import FusionState, KeyValues
 from harness.windows import Visible, WindowKeys
 
@@ -85,11 +85,11 @@ class Step:
 
     @cached_property
     def rope(self) -> Rope:
-        return self.rope_at(self.layout.rows.position)
+        return self._rope_of(self.layout.rows)
 
     @cached_property
     def image_rope(self) -> Rope:
-        return self.rope_at(self.layout.images.position)
+        return self._rope_of(self.layout.images)
 
     @cached_property
     def causal(self) -> Pattern:
@@ -100,6 +100,13 @@ class Step:
     def pattern(self, blocks: Sequence[Block], keys: int, rows: int | None = None) -> Pattern:
         """A pattern over ``keys`` keys; its queries are the chunk's rows unless ``rows`` says how many."""
         return Pattern(blocks, len(self.layout.rows) if rows is None else rows, keys, self.device)
+
+    def _rope_of(self, places: Rows | Images) -> Rope:
+        if not places.offset.any():
+            return self.rope_at(places.position)
+        temporal = np.zeros_like(places.position)
+        axes = places.position + np.stack((temporal, places.offset[:, 0], places.offset[:, 1]))
+        return self.decoder.mrope(torch.from_numpy(axes).to(self.device), self.decoder.embed.weight[:1])
 
     def rope_at(self, positions: Index) -> Rope:
         """Cosines and sines for positions [n]."""

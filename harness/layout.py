@@ -24,10 +24,12 @@ from torch import Tensor
 from harness.attention import Block, Index
 from harness.errors import UsageError
 
-ImagePositions = Literal["aside", "one_per_frame", "one_per_token"]
+ImagePositions = Literal["aside", "one_per_frame", "one_per_token", "mrope"]
 """Where a frame's tokens stand. ``aside``: at the position of the next text token, which does not advance
 (as the temporal position in Qwen2.5-VL's M-RoPE within CASA); ``one_per_frame``: all at one position of their
-own; ``one_per_token``: one position each."""
+own; ``one_per_token``: one position each; ``mrope``: at one temporal position, with the row and the column in
+the image as height and width positions, and the text goes on after the longer side (M-RoPE, Qwen2-VL,
+arXiv 2409.12191, section 2.1)."""
 
 
 class Kind(IntEnum):
@@ -45,10 +47,12 @@ class TextSpan:
 
 @dataclass(frozen=True, slots=True)
 class FrameSpan:
-    """A frame's tokens [N, d] as the connector made them, and its time in seconds."""
+    """A frame's tokens [N, d] as the connector made them, its time in seconds, and how many rows and columns
+    of tokens it has, where the tokens are a grid."""
 
     tokens: Tensor
     time_s: float
+    grid: tuple[int, int] | None = None
 
 
 Span = TextSpan | FrameSpan
@@ -93,13 +97,23 @@ class _Columns:
             return np.concatenate(parts)
         return np.repeat(np.array(parts, dtype=np.int64), [n for n, _ in self.spans])
 
+    def offsets(self) -> Index:
+        """The column ``offset`` [count, 2], 0 where a span has none."""
+        out, start = np.zeros((self.count, 2), dtype=np.int64), 0
+        for n, values in self.spans:
+            if "offset" in values:
+                out[start : start + n] = values["offset"]
+            start += n
+        return out
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows that enter the token stream, packed over the batch. All arrays are [R].
+    """The rows that enter the token stream, packed over the batch. All arrays are [R] but ``offset``.
 
     ``source`` is the token id of a text row, the bank row of an image row, the gist's index of a gist row.
     ``frame`` is the last frame of the sample at or before the row (-1: none); ``branch`` is 0 in a prefix.
+    ``offset`` [R, 2] is what M-RoPE's height and width positions are beyond ``position``: 0 elsewhere.
     """
 
     kind: Index
@@ -109,6 +123,7 @@ class Rows:
     branch: Index
     window: Index
     frame: Index
+    offset: Index
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -116,16 +131,22 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The chunk's image tokens, packed: tokens [M, d] and their attributes [M]."""
+    """The chunk's image tokens, packed: tokens [M, d] and their attributes [M], ``offset`` [M, 2]."""
 
     tokens: Tensor
     position: Index
     sample: Index
     window: Index
     frame: Index
+    offset: Index
 
     def __len__(self) -> int:
         return len(self.position)
+
+    @property
+    def columns(self) -> tuple[Index, ...]:
+        """The attributes, in the order of the fields."""
+        return self.position, self.sample, self.window, self.frame, self.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +189,12 @@ def lay_out(
     names = ("kind", "source", "position", "sample", "branch", "window", "frame")
     packed = torch.cat(tokens) if tokens else torch.zeros(0, width)
     return Layout(
-        Rows(*(rows.get(name) for name in names)),
-        Images(packed, *(images.get(name) for name in ("position", "sample", "window", "frame"))),
+        Rows(*(rows.get(name) for name in names), rows.offsets()),
+        Images(
+            packed,
+            *(images.get(name) for name in ("position", "sample", "window", "frame")),
+            images.offsets(),
+        ),
         tuple(after),
     )
 
@@ -207,12 +232,13 @@ def _lay_frame(
     position = cursor.position + (
         np.arange(n) if positions == "one_per_token" else np.zeros(n, dtype=np.int64)
     )
-    first = images.count
-    images.add(n, position=position, sample=sample, window=window, frame=frame)
-    place = {"sample": sample, "branch": 0, "window": window, "frame": frame}
+    first, place = images.count, {"sample": sample, "window": window, "frame": frame}
+    offset = {"offset": _in_grid(span)} if positions == "mrope" else {}
+    images.add(n, position=position, **place, **offset)
+    place["branch"] = 0
     if inline:
-        rows.add(n, kind=int(Kind.IMAGE), source=first + np.arange(n), position=position, **place)
-    advance = {"aside": 0, "one_per_frame": 1, "one_per_token": n}[positions]
+        rows.add(n, kind=int(Kind.IMAGE), source=first + np.arange(n), position=position, **place, **offset)
+    advance = {"aside": 0, "one_per_frame": 1, "one_per_token": n, "mrope": max(span.grid or (0,))}[positions]
     following = cursor.position + advance
     if gists:
         rows.add(
@@ -223,6 +249,17 @@ def _lay_frame(
             **place,
         )
     return Cursor(following + gists, window, frame, span.time_s, after_frame=True)
+
+
+def _in_grid(span: FrameSpan) -> Index:
+    """Each token's row and column in its image, [N, 2]."""
+    n = len(span.tokens)
+    if span.grid is None or span.grid[0] * span.grid[1] != n:
+        raise UsageError(
+            f"a frame of {n} tokens came with the grid {span.grid}; positions=mrope needs the rows and "
+            "columns of its tokens: give FrameSpan a grid"
+        )
+    return np.stack(np.divmod(np.arange(n), span.grid[1]), axis=1)
 
 
 def check_width(span: FrameSpan, width: int) -> None:

@@ -37,16 +37,18 @@ class Session:
             self.append_text(item.text)
         else:
             features = self.model.encode(torch.from_numpy(item.pixels)[None])
-            self.append_features(features[0], item.time_s)
+            self.append_features(features[0], item.time_s, self.model.encoder.grid(*item.pixels.shape[:2]))
 
     def append_text(self, text: str) -> None:
         self.append_spans((TextSpan(self.model.token_ids(text)),))
 
     @torch.inference_mode()
-    def append_features(self, features_nd: Tensor, time_s: float) -> None:
-        """Append a frame that is already encoded: [N, D] and its time in seconds."""
+    def append_features(
+        self, features_nd: Tensor, time_s: float, grid: tuple[int, int] | None = None
+    ) -> None:
+        """Append a frame that is already encoded: [N, D], its time in seconds, its rows and columns."""
         tokens = self.model.frame_tokens(features_nd[None], [time_s])[0]
-        self.append_spans((FrameSpan(tokens, time_s),))
+        self.append_spans((FrameSpan(tokens, time_s, grid),))
 
     @torch.inference_mode()
     def append_spans(self, spans: Sequence[Span]) -> None:

@@ -208,6 +208,6 @@ def without_unseen_images(layout: Layout, span: int | None = 1) -> Layout:
     index = np.flatnonzero(keep)
     kept = Images(
         images.tokens[torch.from_numpy(index).to(images.tokens.device)],
-        *(column[index] for column in (images.position, images.sample, images.window, images.frame)),
+        *(column[index] for column in images.columns),
     )
     return replace(layout, images=kept)

@@ -140,6 +140,24 @@ class Decoder(nn.Module):
         """Cosines and sines for positions [T], in the dtype of ``like``."""
         return cast("Rope", self.rotary(like[None], positions_t[None]))
 
+    def mrope(self, positions_3t: Tensor, like: Tensor) -> Rope:
+        """Cosines and sines for temporal, height and width positions [3, T] (M-RoPE, arXiv 2409.12191).
+
+        Which frequencies follow which position is the config's ``mrope_section``, by default a quarter and
+        twice three eighths of them, as in Qwen2.5-VL. Text, whose three positions are equal, gets plain RoPE.
+        """
+        parameters = cast("dict[str, list[int]]", getattr(self.config, "rope_parameters", None) or {})
+        cos, sin = cast("Rope", self.rotary(like[None], positions_3t))
+        half = cos.shape[-1] // 2
+        height = (half - half // 4) // 2
+        sections = parameters.get("mrope_section", [half // 4, height, half - half // 4 - height])
+
+        def spliced(of_axes: Tensor) -> Tensor:
+            parts = of_axes.split(sections * 2, dim=-1)
+            return torch.cat([part[i % 3] for i, part in enumerate(parts)], dim=-1)[None]
+
+        return spliced(cos), spliced(sin)
+
     def logits(self, h_td: Tensor) -> Tensor:
         """[T, d] → [T, V]."""
         return cast("Tensor", self.head(self.norm(h_td)))

@@ -54,6 +54,10 @@ class Encoder(nn.Module, ABC):
     def tokens(self, height: int, width: int) -> int:
         """Tokens N of a frame of that many pixels; raises UsageError for a size that it refuses."""
 
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the tokens of a frame of that many pixels."""
+        return height // self.multiple, width // self.multiple
+
     @abstractmethod
     def forward(self, pixels_fhwc: Tensor) -> Tensor:
         """uint8 [F, H, W, 3] → [F, N, D]. Raises UsageError for a size that it refuses."""

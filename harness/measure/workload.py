@@ -49,7 +49,9 @@ class Workload:
         return self._holding(Stream(items[:last]), self.features[:-1])
 
     def append_last_frame(self, session: Session) -> None:
-        session.append_features(self.features[-1], self.stream.frames[-1].time_s)
+        frame = self.stream.frames[-1]
+        grid = self.model.encoder.grid(*frame.pixels.shape[:2])
+        session.append_features(self.features[-1], frame.time_s, grid)
 
     def asked(self) -> Session:
         """A session that holds the stream and the question: decoding goes on from here."""

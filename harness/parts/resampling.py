@@ -46,8 +46,7 @@ def resampled_images(resampler: Resampler, images: Images) -> Images:
     """The bank of the latents of a bank's frames, at each frame's first position."""
     starts, lengths = frame_starts(images)
     rows = np.repeat(starts, len(resampler.latents))
-    columns = (images.position, images.sample, images.window, images.frame)
-    return Images(resampler(images.tokens, lengths), *(column[rows] for column in columns))
+    return Images(resampler(images.tokens, lengths), *(column[rows] for column in images.columns))
 
 
 def resampled_samples(

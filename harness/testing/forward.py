@@ -66,7 +66,7 @@ def _change_with_images(subject: Subject, plan: Plan) -> tuple[Tensor, Layout]:
     def other(span: Span) -> Span:
         if not isinstance(span, FrameSpan):
             return span
-        return FrameSpan(frame_tokens(generator, len(span.tokens)).to(span.tokens), span.time_s)
+        return replace(span, tokens=frame_tokens(generator, len(span.tokens)).to(span.tokens))
 
     sample = plan.sample()
     before, layout = subject.run([sample])

@@ -82,7 +82,8 @@ class Plan:
         for item in self.items:
             if item.frame:
                 time_s += 0.0 if item.again else 1.0
-                spans.append(FrameSpan(frame_tokens(generator, item.size).to(dtype), time_s))
+                tokens = frame_tokens(generator, item.size).to(dtype)
+                spans.append(FrameSpan(tokens, time_s, grid_of(item.size)))
             else:
                 spans.append(text_span(generator, item.size))
         return tuple(spans)
@@ -115,6 +116,11 @@ class Plan:
             yield replace(self, branches=self.branches[:i] + self.branches[i + 1 :])
             if n > 1:
                 yield replace(self, branches=(*self.branches[:i], n // 2, *self.branches[i + 1 :]))
+
+
+def grid_of(tokens: int) -> tuple[int, int]:
+    """Two rows where the number is even, else one."""
+    return (2, tokens // 2) if tokens % 2 == 0 else (1, tokens)
 
 
 def frame_tokens(generator: torch.Generator, count: int) -> Tensor:

@@ -16,10 +16,12 @@ from harness.testing.subjects import use_exact_norms as use_exact_norms
 VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("token_insertion", {}),
     ("token_insertion", {"positions": "one_per_token"}),
+    ("token_insertion", {"positions": "mrope"}),
     ("vanilla_ca", {}),
     ("casa", {}),
     ("casa", {"gists": 0}),
     ("casa", {"gists": 3}),
+    ("casa", {"positions": "mrope"}),
     ("flamingo", {}),
     ("flamingo", {"every": 1, "depth": 2, "activation": "swiglu", "qk_norms": True}),
     ("mllama", {}),
