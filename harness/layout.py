@@ -186,15 +186,14 @@ def lay_out(
         for number, branch in enumerate(sample.branches, start=1):
             _lay_text(rows, branch, cursor, index, branch=number)
         after.append(cursor)
-    names = ("kind", "source", "position", "sample", "branch", "window", "frame")
+    of_both = ("position", "sample", "window", "frame")
     packed = torch.cat(tokens) if tokens else torch.zeros(0, width)
     return Layout(
-        Rows(*(rows.get(name) for name in names), rows.offsets()),
-        Images(
-            packed,
-            *(images.get(name) for name in ("position", "sample", "window", "frame")),
-            images.offsets(),
+        Rows(
+            **{name: rows.get(name) for name in ("kind", "source", "branch", *of_both)},
+            offset=rows.offsets(),
         ),
+        Images(packed, **{name: images.get(name) for name in of_both}, offset=images.offsets()),
         tuple(after),
     )
 

@@ -153,7 +153,7 @@ class Decoder(nn.Module):
         sections = parameters.get("mrope_section", [half // 4, height, half - half // 4 - height])
 
         def spliced(of_axes: Tensor) -> Tensor:
-            parts = of_axes.split(sections * 2, dim=-1)
+            parts = torch.split(of_axes, sections * 2, dim=-1)
             return torch.cat([part[i % 3] for i, part in enumerate(parts)], dim=-1)[None]
 
         return spliced(cos), spliced(sin)

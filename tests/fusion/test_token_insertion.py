@@ -3,7 +3,7 @@ weights."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from transformers import (
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    PretrainedConfig,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
@@ -54,7 +55,7 @@ def llava() -> LlavaForConditionalGeneration:
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE_TOKEN)
     torch.manual_seed(0)
-    model = LlavaForConditionalGeneration(config).double().eval()
+    model: LlavaForConditionalGeneration = LlavaForConditionalGeneration(config).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -140,7 +141,7 @@ def qwen() -> Qwen2_5_VLForConditionalGeneration:
         tie_word_embeddings=False,
     )
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(config).double().eval()
+    model: Qwen2_5_VLForConditionalGeneration = Qwen2_5_VLForConditionalGeneration(config).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -149,7 +150,7 @@ def qwen() -> Qwen2_5_VLForConditionalGeneration:
 
 
 def qwen_decoder(model: Qwen2_5_VLForConditionalGeneration) -> Decoder:
-    text = model.config.text_config
+    text = cast("PretrainedConfig", model.config.text_config)
     config = Qwen2Config(
         vocab_size=VOCABULARY,
         hidden_size=WIDTH,
