@@ -62,7 +62,7 @@ class CASAConfig(FusionConfig):
 
     parameters: Literal["own", "shared"] = "own"
     keys: Literal["image", "image_text"] = "image_text"
-    positions: Literal["nope"] | ImagePositions | None = None
+    positions: Literal["nope", "aside", "one_per_frame", "one_per_token", "mrope"] | None = None
     window_size: int | None = None
     placement: Literal["parallel", "before", "replace"] = "parallel"
     every: int = 1
