@@ -1,4 +1,4 @@
-"""Two ways of doing the same, timed side by side in one process: ratios of neighbouring repetitions."""
+"""Two ways of doing the same, timed side by side in one process: ratios of repetitions that hold both."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Prepared = Callable[[], Run]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Median and quartiles of the ratios of neighbouring repetitions."""
+    """Median and quartiles of the ratios of repetitions."""
 
     median: float
     low: float
     high: float
-    pairs: int
+    repetitions: int
 
     def __str__(self) -> str:
         return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
@@ -37,19 +37,20 @@ def processor_seconds(run: Run) -> float:
     return time.process_time() - begin
 
 
-def compare(ours: Prepared, theirs: Prepared, least_s: float, pairs: int) -> Ratio:
-    """The ratio ours / theirs over at least ``pairs`` pairs and ``least_s`` seconds of them.
+def compare(ours: Prepared, theirs: Prepared, least_s: float, repetitions: int) -> Ratio:
+    """The ratio ours / theirs over at least ``repetitions`` and ``least_s`` seconds of them.
 
-    Which of the two goes first alternates. One repetition of each warms up.
+    A repetition is theirs, ours, ours, theirs, since what runs first leaves the caches to what follows. One
+    run of each warms up.
     """
     ours()()
     theirs()()
     ratios: list[float] = []
     begin = time.perf_counter()
     with collector_off():
-        while len(ratios) < pairs or time.perf_counter() - begin < least_s:
-            order = (ours, theirs) if len(ratios) % 2 else (theirs, ours)
-            seconds = {prepare: processor_seconds(prepare()) for prepare in order}
-            ratios.append(seconds[ours] / seconds[theirs])
+        while len(ratios) < repetitions or time.perf_counter() - begin < least_s:
+            outer = processor_seconds(theirs())
+            inner = processor_seconds(ours()) + processor_seconds(ours())
+            ratios.append(inner / (outer + processor_seconds(theirs())))
     low, median, high = statistics.quantiles(ratios, n=4)
     return Ratio(median, low, high, len(ratios))

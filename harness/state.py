@@ -41,9 +41,7 @@ class KeyValues:
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append [n, K, D] to a layer and return all its keys and values."""
-        old_k, old_v = self.keys[layer], self.values[layer]
-        all_k = k if old_k is None or not len(old_k) else torch.cat((old_k, k))
-        all_v = v if old_v is None or not len(old_v) else torch.cat((old_v, v))
+        all_k, all_v = _appended(self.keys[layer], k), _appended(self.values[layer], v)
         self.keys[layer], self.values[layer] = all_k, all_v
         return all_k, all_v
 
@@ -72,6 +70,13 @@ class KeyValues:
             return 0
         per_row = sum(tensor.nbytes for tensor in self.tensors()) / len(self)
         return round(per_row * int((self.columns["kind"] == kind).sum()))
+
+
+def _appended(old_skd: Tensor | None, new_nkd: Tensor) -> Tensor:
+    """[S + n, K, D], each head's rows next to each other in memory, where decoding reads them fastest."""
+    if old_skd is None or not old_skd.shape[0]:
+        return new_nkd
+    return torch.cat((old_skd.transpose(0, 1), new_nkd.transpose(0, 1)), dim=1).transpose(0, 1)
 
 
 @dataclass
