@@ -88,7 +88,12 @@ class Look:
 
 
 def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
-    """The look of each (label, method name): colour by name; a further config has another marker and line."""
+    """The look of each (label, method name): colour by name; a further config has another marker and line.
+
+    Where all are configs of one method, colour is by label.
+    """
+    if len(labels) > 2 and len({name for _, name in labels}) == 1:
+        labels = [(label, label) for label, _ in labels]
     others = sorted({name for _, name in labels} - set(SHIPPED))
     place = {name: index for index, name in enumerate((*SHIPPED, *others))}
     variants: dict[str, list[str]] = {}
