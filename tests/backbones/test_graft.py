@@ -25,13 +25,17 @@ from harness.stream import Frame, Stream
 from harness.task import Question, Sample
 from harness.train.recipe import Recipe
 from harness.train.run import train
-from tests.train import colour_task
 
 from .checkpoints import ARCHITECTURES, change, write_checkpoint
 from .test_encoders import _siglip_folder, frames, make
 
-PLUGIN = Path(colour_task.__file__)
+PLUGIN = Path(__file__).parents[1] / "train" / "colour_task.py"
 RECIPE = Recipe(batch=2, frames=(1,), frame_weights=(1.0,), sizes=(16,), size_weights=(1.0,), warmup=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _colour_task() -> None:
+    assert registry.discover([PLUGIN]) == []
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_a_stopped_run_loses_at_most_the_cell_under_way(
         try:
             wait_until(lambda: calls(tmp_path) == [1, 2, 4])
             runner.send_signal(signum)
-            runner.wait(timeout=20)
+            runner.wait(timeout=120)
         finally:
             runner.kill()
     assert cells.gone(int((tmp_path / "worker").read_text()))
