@@ -122,15 +122,15 @@ class EvalSpec:
                 if not isinstance(item, kind):
                     raise UsageError(f"{item!r} is not a {kind.__name__}; write {kind.__name__}.parse(...)")
         for name, numbers, least in (("frames", self.frames, 1), ("seed", self.seeds, 0)):
-            _check_numbers(name, numbers, least)
-        _check_numbers("view-seed", (self.view_seed,), 0)
+            check_numbers(name, numbers, least)
+        check_numbers("view-seed", (self.view_seed,), 0)
         for size in self.resolutions:
-            _check_numbers("resolution", size, 1)
+            check_numbers("resolution", size, 1)
         if not self.resolutions:
             raise UsageError("no resolution is given; give at least one, for example 64 or 48x64")
-        _check_numbers("batch", (self.batch,), 1)
-        _check_numbers("limit", () if self.limit is None else (self.limit,), 1, empty=True)
-        _check_numbers("threads", (self.threads,), 1)
+        check_numbers("batch", (self.batch,), 1)
+        check_numbers("limit", () if self.limit is None else (self.limit,), 1, empty=True)
+        check_numbers("threads", (self.threads,), 1)
         if not self.timeout_s > 0:
             raise UsageError(f"timeout {self.timeout_s:g} is not usable; give a number of seconds above 0")
         if not _DEVICE.fullmatch(self.device):
@@ -175,10 +175,10 @@ class TrainSpec:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise UsageError("no task to train on is given; name at least one, for example --task videoqa")
-        _check_numbers("steps", () if self.steps is None else (self.steps,), 1, empty=True)
-        _check_numbers("seed", (self.seed,), 0)
-        _check_numbers("threads", (self.threads,), 1)
-        _check_numbers("checkpoint-every", (self.checkpoint_every,), 1)
+        check_numbers("steps", () if self.steps is None else (self.steps,), 1, empty=True)
+        check_numbers("seed", (self.seed,), 0)
+        check_numbers("threads", (self.threads,), 1)
+        check_numbers("checkpoint-every", (self.checkpoint_every,), 1)
 
 
 def _folder_part(text: str) -> str:
@@ -223,7 +223,7 @@ def _parse_int(name: str, text: str) -> int:
         ) from None
 
 
-def _check_numbers(name: str, values: Sequence[int], least: int, *, empty: bool = False) -> None:
+def check_numbers(name: str, values: Sequence[int], least: int, *, empty: bool = False) -> None:
     if not values and not empty:
         raise UsageError(f"no {name} is given; give at least one number")
     for value in values:
