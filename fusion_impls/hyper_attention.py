@@ -31,7 +31,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from harness.attention import attend
+from harness.attention import attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections
 from harness.fusion import IMAGES, FusionConfig, FusionMethod, MemoryOrder, Step, kept
 from harness.layout import Cursor, Layout, PackedSample, lay_out
@@ -119,7 +119,7 @@ class HyperAttention(FusionMethod):
             see_past_jointly(step)
         else:
             see_past_images(step)
-            sees_r11 = torch.from_numpy(step.layout.rows.frame >= 0)[:, None, None]
+            sees_r11 = to_device(step.layout.rows.frame >= 0, step.device)[:, None, None]
             step.carried[SEES] = sees_r11.to(step.layout.images.tokens)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-import torch
 from torch import Tensor, nn
 
+from harness.attention import to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
 from harness.fusion import (
     IMAGES,
@@ -93,7 +93,7 @@ class Mllama(FusionMethod):
     def begin(self, step: Step) -> None:
         step.layout = without_unseen_images(step.layout)
         see_windows(step)
-        sees_r1 = torch.from_numpy(step.layout.rows.window[:, None] >= 0)
+        sees_r1 = to_device(step.layout.rows.window[:, None] >= 0, step.device)
         step.carried[SEES] = sees_r1.to(step.layout.images.tokens)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.attention import attend
+from harness.attention import attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
 from harness.errors import UsageError
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step, kept
@@ -134,7 +134,7 @@ class Pruning(FusionMethod):
             ranked[ranking.rows] = True
             stand_in[ranking.rows[:, count:]] = False
             chosen += most_attended(ranking, count, q_rhd, k_skd, step.cached, scale)
-        others = torch.from_numpy(np.flatnonzero(~ranked)).to(step.device)
+        others = to_device(np.flatnonzero(~ranked), step.device)
         index = torch.cat((others, *chosen)).sort().values
         step.carried[KEPT] = index
         cos, sin = step.rope

@@ -27,10 +27,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from harness.attention import Block, Index, attend
+from harness.attention import Block, Index, attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
 from harness.errors import UsageError
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step
@@ -83,7 +82,7 @@ class StreamingEviction(FusionMethod):
         step.patterns[SEEN] = step.pattern(contexts.blocks, len(keys))
         step.ropes[SEEN], step.ropes[OWN] = step.rope_at(positions), step.rope_at(contexts.own)
         if len(keys) != step.cached + len(step.layout.rows) or (np.diff(keys) != 1).any():
-            step.carried[SEEN] = torch.from_numpy(keys).to(step.device)
+            step.carried[SEEN] = to_device(keys, step.device)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         attention, x_rd = block.attention, block.normed(h_rd)

@@ -6,8 +6,11 @@ from __future__ import annotations
 import math
 from typing import cast
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
+
+from harness.attention import to_device
 
 _FAST_PERIOD_S, _FAST, _SLOW = 32.0, 16, 8
 
@@ -27,16 +30,17 @@ class Connector(nn.Module):
 
     def forward(self, features_fnd: Tensor, times_s: list[float]) -> Tensor:
         """[F, N, D] and F times → [F, N, d]."""
-        time = time_features([math.floor(t / self.tick_s) * self.tick_s for t in times_s]).to(features_fnd)
+        ticks = time_features([math.floor(t / self.tick_s) * self.tick_s for t in times_s])
+        time = to_device(ticks, features_fnd.device).to(features_fnd.dtype)
         tokens = cast("Tensor", self.project(features_fnd))
         return tokens + cast("Tensor", self.time(time))[:, None]
 
 
-def time_features(times_s: list[float]) -> Tensor:
+def time_features(times_s: list[float]) -> npt.NDArray[np.float32]:
     """Sines and cosines [F, 48]: harmonics of 32 s, which tell whole seconds apart, and slow ones up to
     hours."""
-    fast = torch.arange(1, _FAST + 1) / _FAST_PERIOD_S
-    slow = 1.0 / (2 * _FAST_PERIOD_S * 2.0 ** torch.arange(_SLOW))
-    turns = torch.tensor(times_s, dtype=torch.float64)[:, None] * torch.cat((fast, slow)).double()
-    angles = (2 * math.pi * turns).float()
-    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+    fast = np.arange(1, _FAST + 1, dtype=np.float32) / np.float32(_FAST_PERIOD_S)
+    slow = 1.0 / (2 * _FAST_PERIOD_S * 2.0 ** np.arange(_SLOW, dtype=np.float32))
+    turns = np.array(times_s, dtype=np.float64)[:, None] * np.concatenate((fast, slow)).astype(np.float64)
+    angles = (2 * math.pi * turns).astype(np.float32)
+    return np.concatenate((np.sin(angles), np.cos(angles)), axis=-1).astype(np.float32)

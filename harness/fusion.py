@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.attention import Block, Index, Pattern, attend
+from harness.attention import Block, Index, Pattern, attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections, Rope
 from harness.errors import UsageError
 from harness.layout import Cursor, Images, Kind, Layout, PackedSample, Rows, causal_blocks
@@ -106,12 +106,12 @@ class Step:
             return self.rope_at(places.position)
         temporal = np.zeros_like(places.position)
         axes = places.position + np.stack((temporal, places.offset[:, 0], places.offset[:, 1]))
-        return self.decoder.mrope(torch.from_numpy(axes).to(self.device), self.decoder.embed.weight[:1])
+        return self.decoder.mrope(to_device(axes, self.device), self.decoder.embed.weight[:1])
 
     def rope_at(self, positions: Index) -> Rope:
         """Cosines and sines for positions [n]."""
         like = self.decoder.embed.weight[:1]
-        return self.decoder.rope(torch.from_numpy(positions).to(self.device), like)
+        return self.decoder.rope(to_device(positions, self.device), like)
 
 
 class FusionMethod(nn.Module, ABC):
@@ -171,14 +171,14 @@ class FusionMethod(nn.Module, ABC):
             if len(where):
                 if table is None:
                     raise UsageError(f"method {self.name} lays out gist rows but has no gist_embeddings()")
-                parts.append(table.index_select(0, torch.from_numpy(rows.source[where]).to(step.device)))
+                parts.append(table.index_select(0, to_device(rows.source[where], step.device)))
                 order.append(where)
         if not parts:
             return decoder.embed.weight.new_zeros(0, decoder.width)
         if len(parts) == 1:
             return parts[0]
         inverse = np.argsort(np.concatenate(order), kind="stable")
-        return torch.cat(parts).index_select(0, torch.from_numpy(inverse).to(step.device))
+        return torch.cat(parts).index_select(0, to_device(inverse, step.device))
 
     def run(
         self, samples: Sequence[PackedSample], decoder: Decoder, state: FusionState | None = None

@@ -29,7 +29,7 @@ class Session:
         self.state = model.fusion.new_state()
         self._last: Tensor | None = None
         self._ends_with_image = False
-        self.append_spans((TextSpan(torch.tensor([model.bos], device=model.device)),))
+        self.append_spans((TextSpan(torch.tensor([model.bos])),))
 
     def append(self, item: Text | Frame) -> None:
         """Append a text span or a frame (encoded here)."""
@@ -77,7 +77,7 @@ class Session:
     def step(self) -> int:
         """Decode one token greedily, append it and return its id."""
         token = int(self.next_logits().argmax())
-        self.append_spans((TextSpan(torch.tensor([token], device=self.model.device)),))
+        self.append_spans((TextSpan(torch.tensor([token])),))
         return token
 
     def generate(self, max_new_tokens: int) -> str:

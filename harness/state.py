@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.attention import Index
+from harness.attention import Index, to_device
 from harness.layout import Cursor, Kind
 
 
@@ -49,11 +49,12 @@ class KeyValues:
         """Drop every row outside a boolean mask; the dropped rows' bytes are freed."""
         if mask.all():
             return
-        index = torch.from_numpy(np.flatnonzero(mask))
+        held = self.tensors()
+        index = to_device(np.flatnonzero(mask), held[0].device) if held else None
         for store in (self.keys, self.values):
             for layer, tensor in enumerate(store):
-                if tensor is not None:
-                    store[layer] = tensor.index_select(0, index.to(tensor.device))
+                if tensor is not None and index is not None:
+                    store[layer] = tensor.index_select(0, index)
         self.columns = {name: column[mask] for name, column in self.columns.items()}
 
     def fork(self) -> KeyValues:

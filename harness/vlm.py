@@ -84,9 +84,9 @@ class FusedModel(nn.Module):
         return cast("Tensor", self.encoder(pixels_fhwc.to(self.device)))
 
     def token_ids(self, text: str) -> Tensor:
-        """Token ids [n] of a text that stands apart from what is before it, on the model's device."""
+        """Token ids [n] of a text that stands apart from what is before it, on the CPU."""
         ids = self.tokenizer.encode(self._separator + text, add_special_tokens=False).ids
-        return torch.tensor(ids, dtype=torch.long, device=self.device)
+        return torch.tensor(ids, dtype=torch.long)
 
     def text_of(self, ids: Iterable[int]) -> str:
         """Tokens as text, up to the end token."""
@@ -97,7 +97,7 @@ class FusedModel(nn.Module):
         frames = stream.frames
         if len(frames) != len(features_fnd):
             raise UsageError(f"a stream with {len(frames)} frames came with features of {len(features_fnd)}")
-        spans: list[Span] = [TextSpan(torch.tensor([self.bos], device=self.device))]
+        spans: list[Span] = [TextSpan(torch.tensor([self.bos]))]
         tokens = self.frame_tokens(features_fnd, [frame.time_s for frame in frames]) if frames else ()
         following = iter(zip(tokens, frames, strict=True))
         for item in stream:
@@ -174,8 +174,9 @@ class FusedModel(nn.Module):
 
 
 def finite(logits: Tensor) -> Tensor:
-    """The logits, or NonFiniteError."""
-    if not bool(torch.isfinite(logits).all()):
+    """The logits, or NonFiniteError. Logits without storage have no values to be wrong."""
+    all_finite = torch.isfinite(logits).all()
+    if not logits.is_meta and not bool(all_finite):
         raise NonFiniteError(
             "the model's logits contain NaN or infinite values; its weights or inputs are broken"
         )

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from harness.attention import Block, Index
+from harness.attention import Block, Index, to_device
 from harness.layout import Images, Kind, Layout, Rows, runs
 
 LEAST_PIECE = 32
@@ -207,7 +206,7 @@ def without_unseen_images(layout: Layout, span: int | None = 1) -> Layout:
         return layout
     index = np.flatnonzero(keep)
     kept = Images(
-        images.tokens[torch.from_numpy(index).to(images.tokens.device)],
+        images.tokens[to_device(index, images.tokens.device)],
         *(column[index] for column in images.columns),
     )
     return replace(layout, images=kept)

@@ -7,19 +7,24 @@ dense mask over all rows and no padding is computed.
 Shapes: T query rows, S key rows, H heads, K key/value heads, D head width.
 """
 
-from harness.attention.pattern import Block, Index, Pattern
+from harness.attention.builds import BUILDS, Build, kernels_of
+from harness.attention.pattern import Block, Index, Pattern, to_device
 from harness.attention.record import recording
 from harness.attention.reference import attend_reference
 from harness.attention.routes import ROUTES, Route, attend, using
 
 __all__ = [
+    "BUILDS",
     "ROUTES",
     "Block",
+    "Build",
     "Index",
     "Pattern",
     "Route",
     "attend",
     "attend_reference",
+    "kernels_of",
     "recording",
+    "to_device",
     "using",
 ]

@@ -7,8 +7,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
+from harness.attention.builds import asked_build
 from harness.attention.pattern import Group
 from harness.attention.record import is_recording, record
+from harness.attention.standin import sdpa_as
 
 
 def attend_group(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, group: Group, scale: float) -> Tensor:
@@ -60,6 +62,11 @@ def _in_pieces(q: Tensor, k: Tensor, v: Tensor, group: Group, scale: float) -> T
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    build = asked_build()
+    if build is not None:
+        output, kernel = sdpa_as(build, q, k, v, mask, causal, scale)
+        record("blocks", kernel, build)
+        return output
     gqa = q.shape[1] != k.shape[1]
     if is_recording():
         choice = torch._fused_sdp_choice(q, k, v, mask, 0.0, causal, scale=scale, enable_gqa=gqa)

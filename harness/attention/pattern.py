@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from harness.attention.builds import asked_build
 from harness.errors import UsageError
 
 Index = npt.NDArray[np.int64]
@@ -127,6 +128,8 @@ class Packed:
     cu_k: Tensor
     max_q: int
     max_k: int
+    pairs: int
+    """Queries times keys, summed over the blocks: what the kernel's operations go by."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,7 @@ class Pattern:
             to_device(_cumulative(lk), self.device),
             int(lq.max()),
             int(lk.max()),
+            int(lq @ lk),
         )
 
     def _scatter(self, order: Sequence[Index]) -> Tensor | None:
@@ -216,10 +220,14 @@ class Pattern:
         return to_device(rows, self.device)
 
 
-def to_device(array: Index | npt.NDArray[np.int32], device: torch.device) -> Tensor:
+def to_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     """The array on a device. A GPU's copy is from pinned memory: from pageable memory the host would wait."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    if asked_build() is not None and device.type == "cpu":
+        return tensor.clone()  # In torch's own memory, as on any other device, where it is counted.
+    return tensor.to(device)
 
 
 def _cumulative(lengths: Index) -> npt.NDArray[np.int32]:

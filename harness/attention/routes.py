@@ -19,10 +19,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from harness.attention.builds import Build, asked_build, lack_of_flash
 from harness.attention.grouped import attend_group
 from harness.attention.pattern import Pattern, Plan
 from harness.attention.record import record
 from harness.attention.reference import attend_reference
+from harness.attention.standin import varlen_kernel
 from harness.attention.varlen import Kernel, attend_packed, find_package_kernel, find_torch_kernel, unmet
 from harness.errors import UsageError
 
@@ -61,12 +63,26 @@ def attend(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, pattern: Pattern, scale:
     if route == "reference":
         record("reference", "eager", q_thd.device.type)
         return attend_reference(q_thd, k_skd, v_skd, pattern.dense_mask(), scale)
+    build = asked_build()
+    if build is not None:
+        return _as_built(build, q_thd, k_skd, v_skd, pattern, scale)
     name, kernel = _kernel(route, q_thd)
     if kernel is None:
         return run_plan(pattern.grouped, q_thd, k_skd, v_skd, scale)
     if pattern.packed.packed:
         record(name, "flash", q_thd.device.type)
     return run_plan(pattern.packed, q_thd, k_skd, v_skd, scale, kernel)
+
+
+def _as_built(
+    build: Build, q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, pattern: Pattern, scale: float
+) -> Tensor:
+    """Attention by the route that a build would take, its kernels stood in for."""
+    if build != "cuda" or lack_of_flash(q_thd.dtype, q_thd.shape[2]) is not None:
+        return run_plan(pattern.grouped, q_thd, k_skd, v_skd, scale)
+    if pattern.packed.packed:
+        record("varlen", "flash", build)
+    return run_plan(pattern.packed, q_thd, k_skd, v_skd, scale, varlen_kernel)
 
 
 def run_plan(

@@ -15,11 +15,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from harness.attention.builds import lack_of_flash
 from harness.attention.grouped import take
 from harness.attention.pattern import Packed
-
-WIDEST_HEAD = 256
-"""Head width up to which flash attention's kernels exist; it must be a multiple of 8."""
 
 
 class Kernel(Protocol):
@@ -107,16 +105,12 @@ def find_package_kernel() -> Kernel | None:
 
 def unmet(q_thd: Tensor) -> str | None:
     """Which of the flash kernels' needs the queries do not meet, in words; none when they meet all."""
-    width = q_thd.shape[2]
     if q_thd.device.type != "cuda":
         return f"the tensors are on {q_thd.device.type}; it needs a CUDA device"
-    if q_thd.dtype not in (torch.float16, torch.bfloat16):
-        return f"the tensors are {q_thd.dtype}; it needs float16 or bfloat16"
-    if width % 8 or width > WIDEST_HEAD:
-        return f"the head width is {width}; it needs a multiple of 8 up to {WIDEST_HEAD}"
-    if _capability(q_thd.device.index) < (8, 0):
+    lack = lack_of_flash(q_thd.dtype, q_thd.shape[2])
+    if lack is None and _capability(q_thd.device.index) < (8, 0):
         return "the GPU is older than Ampere; it needs compute capability 8.0"
-    return None
+    return lack
 
 
 @cache

@@ -1,8 +1,13 @@
-"""Floating-point operations of a region, by torch's formulas and the one that they lack for the CPU."""
+"""Floating-point operations and memory traffic of a region, operator by operator.
+
+Operations come from torch's formulas, the one that they lack for the CPU, and those of the kernels that
+stand in for CUDA's (:mod:`harness.attention.standin`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from harness.measure.counted import is_composite
+from harness.measure.counted import flat, is_composite
 
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -26,7 +31,44 @@ def count_flops(work: Callable[[], object]) -> int | None:
             work()
     except NotImplementedError:
         return None
-    return counter.total
+    return counter.operations.total
+
+
+class Operations:
+    """Sums the floating-point operations of what it is shown."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __call__(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        formula = flop_registry.get(func._overloadpacket)
+        if func._overloadpacket is _CPU_ATTENTION:
+            self.total += _attention(*args[:3])
+        elif formula is not None:
+            self.total += int(formula(*args, **kwargs, out_val=result))
+
+
+class Traffic:
+    """Sums the bytes that operators read and write: every distinct input and output of each, once.
+
+    This is what eager execution moves; views move nothing. A kernel that fuses several moves less.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device, self.total = device, 0
+
+    def __call__(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        if _is_view(func):
+            return
+        seen: set[int] = set()
+        for tensor in flat((args, tuple(kwargs.values()), result)):
+            if tensor.device.type == self.device and id(tensor) not in seen:
+                seen.add(id(tensor))
+                self.total += tensor.numel() * tensor.element_size()
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -34,7 +76,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+        self.operations = Operations()
 
     def __torch_dispatch__(
         self,
@@ -44,16 +86,23 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is None and is_composite(func):
+        if func._overloadpacket not in flop_registry and is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
         result = func(*args, **kwargs)
-        if func._overloadpacket is _CPU_ATTENTION:
-            self.total += _attention(*args[:3])
-        elif formula is not None:
-            self.total += int(formula(*args, **kwargs, out_val=result))
+        self.operations(func, args, kwargs, result)
         return result
+
+
+@cache
+def _is_view(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator only gives its input another shape."""
+    if func is torch.ops.aten._unsafe_view.default:
+        return True
+    returns = func._schema.returns
+    return bool(returns) and all(
+        one.alias_info is not None and not one.alias_info.is_write for one in returns
+    )
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> int:

@@ -44,7 +44,7 @@ def measure_memory(workload: Workload) -> Memory:
 
 
 def count_prefill(workload: Workload, granule: int = GRANULE) -> CountedMemory:
-    """Run one prefill and count it; kinds at the peak are parameters, input, state and temporary."""
+    """Run one prefill and count it; kinds at the peak are parameters, input, state and temporaries."""
     memory = CountedMemory(granule=granule, device=workload.features.device.type)
     memory.tag(workload.model, "parameters")
     memory.tag([workload.features], "input")

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from harness.attention import Index
+from harness.attention import Index, to_device
 from harness.layout import Images, runs
 
 
@@ -21,8 +20,8 @@ def per_frame(module: Callable[[Tensor], Tensor], tokens_md: Tensor, lengths: In
     out: dict[int, Tensor] = {}
     for length in np.unique(lengths).tolist():
         which = np.flatnonzero(lengths == length)
-        index = torch.from_numpy((starts[which][:, None] + np.arange(length)).reshape(-1))
-        frames = tokens_md.index_select(0, index.to(tokens_md.device)).view(len(which), length, -1)
+        index = (starts[which][:, None] + np.arange(length)).reshape(-1)
+        frames = tokens_md.index_select(0, to_device(index, tokens_md.device)).view(len(which), length, -1)
         out.update(zip(which.tolist(), module(frames), strict=True))
     return [out[number] for number in range(len(lengths))]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.attention import Index
+from harness.attention import Index, to_device
 from harness.layout import Kind, Rows, runs
 
 
@@ -62,7 +62,7 @@ def most_attended(
     chosen = []
     for first in range(0, len(ranking.by), q_rhd.shape[2]):
         part = slice(first, first + q_rhd.shape[2])
-        by_f, rows_fn = (torch.from_numpy(a[part]).to(q_rhd.device) for a in (ranking.by, ranking.rows))
+        by_f, rows_fn = (to_device(a[part], q_rhd.device) for a in (ranking.by, ranking.rows))
         weights_fs = _mean_attention(q_rhd.index_select(0, by_f), k_skd, by_f + offset, scale)
         weights_fn = weights_fs.gather(1, rows_fn + offset)
         order = weights_fn.sort(dim=1, descending=True, stable=True).indices[:, :count]

@@ -133,7 +133,7 @@ def test_kinds_at_the_peak_sum_to_it_and_late_tags_count() -> None:
         del scratch
         after = block(1)
     memory.tag([state, after], "state")
-    assert memory.at_peak() == {"parameters": 2 * KIB, "state": 4 * KIB, "temporary": 16 * KIB}
+    assert memory.at_peak() == {"parameters": 2 * KIB, "state": 4 * KIB, "temporaries": 16 * KIB}
     assert sum(memory.at_peak().values()) == memory.peak_bytes
 
 

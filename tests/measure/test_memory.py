@@ -70,7 +70,7 @@ def test_what_rests_is_the_model_and_the_features(method: str, workload: Callabl
     assert counted.resting_bytes == storage_bytes([*model, load.features])
     kinds = counted.at_peak()
     # A method that drops rows at the end of a pass copies what it keeps: after the peak.
-    assert set(kinds) - {"state"} == {"parameters", "input", "temporary"}
+    assert set(kinds) - {"state"} == {"parameters", "input", "temporaries"}
     assert sum(kinds.values()) == counted.peak_bytes
 
 

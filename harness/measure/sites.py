@@ -1,0 +1,59 @@
+"""Which line of code is to be named for an operator: the method's or the harness's, not the library's."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from types import FrameType
+
+import numpy
+import torch
+import transformers
+
+_HARNESS = Path(__file__).resolve().parents[1]
+_ROOT = _HARNESS.parent
+# What merely carries out what a method asks for; the line that asks is the one to name.
+_CARRIERS = tuple(
+    str(_HARNESS / name) for name in ("attention", "backbones", "measure", "counting", "state.py")
+)
+_LIBRARIES = tuple(str(Path(str(module.__file__)).parent) for module in (torch, transformers, numpy))
+
+
+def calling_line() -> str:
+    """``file.py:line`` of the innermost caller outside of torch, transformers, NumPy and the carriers.
+
+    Paths inside the checkout are relative to it. Empty where there is none.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = _named(frame.f_code.co_filename)
+        if name is not None:
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def raising_line(error: BaseException) -> str:
+    """The same for where an error was raised; the innermost frame at all where no line is to be named."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for entry in reversed(frames):
+        name = _named(entry.filename)
+        if name is not None:
+            return f"{name}:{entry.lineno}"
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+@cache
+def _named(filename: str) -> str | None:
+    """How a source file is called, None where it is not to be named."""
+    if filename.startswith("<"):
+        return None
+    path = str(Path(filename).resolve())
+    if path.startswith((*_LIBRARIES, *_CARRIERS)) or Path(path).name == "contextlib.py":
+        return None
+    for base in (_ROOT, Path.cwd()):
+        if Path(path).is_relative_to(base):
+            return str(Path(path).relative_to(base))
+    return path
