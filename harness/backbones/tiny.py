@@ -30,7 +30,8 @@ def _config(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
     )
 
 
-def _tokenizer() -> Tokenizer:
+def shipped_tokenizer() -> Tokenizer:
+    """The shipped tokenizer: the words of the shipped tasks."""
     from harness.models import SHIPPED
     from harness.tokenizer import load_tokenizer
 
@@ -41,7 +42,7 @@ TINY = BackboneSpec(
     name="tiny-qwen3",
     summary="Qwen3 blocks, 4 layers, width 96, 3 heads; about 0.7 M parameters; trained on the shipped tasks",
     config=_config,
-    tokenizer=_tokenizer,
+    tokenizer=shipped_tokenizer,
     intermediate_size=256,
     parameter_budget=712_000,
 )

@@ -10,14 +10,17 @@ Shapes: F frames, H and W pixels, P = H W / 14^2 patches of a frame, N = P / 4 t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from harness.attention import Block, Pattern, attend, to_device
 from harness.backbones.precision import buffers_in_full_precision
 from harness.encoders.base import Encoder, EncoderConfig
 from harness.errors import UsageError
@@ -54,6 +57,7 @@ class QwenVisionEncoder(Encoder):
     Config = QwenVisionConfig
 
     def __init__(self, config: QwenVisionConfig) -> None:
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
         from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
         from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
             Qwen2_5_VisionTransformerPretrainedModel,
@@ -64,6 +68,9 @@ class QwenVisionEncoder(Encoder):
         values: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
         values["fullatt_block_indexes"] = list(config.fullatt_block_indexes)
         self.tower = Qwen2_5_VisionTransformerPretrainedModel(Qwen2_5_VLVisionConfig(**values))
+        # The tower's own path for kernels without segments calls attention once for every window.
+        ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, _segmented)
+        self.tower.config._attn_implementation = _ATTENTION
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         with buffers_in_full_precision(self.tower):
@@ -90,14 +97,11 @@ class QwenVisionEncoder(Encoder):
         patches = pack(normalised(pixels_fhwc, weight.dtype), config)
         sides = [1, height // config.patch_size, width // config.patch_size]
         grid_f3 = torch.tensor([sides], device="cpu").expand(frames, 3)
-        if weight.is_meta:
-            output = self.tower(patches, grid_thw=grid_f3, **self._layout_of(grid_f3))
-        else:
-            output = self.tower(patches, grid_thw=grid_f3.to(weight.device))
+        output = self.tower(patches, grid_thw=grid_f3, **self._layout_of(grid_f3, weight.device))
         return cast("Tensor", output.pooler_output).view(frames, -1, self.width)
 
-    def _layout_of(self, grid_f3: Tensor) -> dict[str, Tensor]:
-        """What the tower derives from its grid's values, for the meta device, where it has none."""
+    def _layout_of(self, grid_f3: Tensor, device: torch.device) -> dict[str, object]:
+        """What the tower would derive from its grid on the device, and the patterns of its attention."""
         from transformers.vision_utils import (
             get_vision_cu_seqlens,
             get_vision_position_ids,
@@ -111,11 +115,16 @@ class QwenVisionEncoder(Encoder):
                 grid_f3, config.spatial_merge_size, config.window_size, config.patch_size
             )
             frames = get_vision_cu_seqlens(grid_f3)
+        windows, whole = _segments(bounds, device), _segments(frames, device)
         return {
-            "position_ids": position_ids.to("meta"),
-            "window_index": window_index.to("meta"),
+            "position_ids": to_device(position_ids.numpy(), device),
+            "window_index": to_device(window_index.numpy(), device),
             "cu_window_seqlens": bounds,
             "cu_seqlens": frames,
+            "max_window_seqlen": _longest(bounds),
+            "max_seqlen": _longest(frames),
+            # Where both are of one length, every frame is one window.
+            "segments": {_longest(bounds): windows, _longest(frames): whole},
         }
 
     @classmethod
@@ -127,9 +136,43 @@ class QwenVisionEncoder(Encoder):
         return encoder
 
 
+_ATTENTION = "vlm_fusion_flash_segments"
+"""The tower hands segments over to attention whose name holds "flash"."""
+
+
+def _segmented(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    max_length_q: int,
+    segments: dict[int, Pattern],
+    **_unused: object,
+) -> tuple[Tensor, None]:
+    """The tower's attention [1, H, T, D] → [1, T, H, D], through the harness's own."""
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend(q, k, v, segments[max_length_q], scaling)[None], None
+
+
+def _segments(bounds: Tensor, device: torch.device) -> Pattern:
+    """Every segment attends to itself."""
+    cuts = bounds.tolist()
+    runs = [np.arange(a, b) for a, b in itertools.pairwise(cuts)]
+    return Pattern([Block(run, run, causal=False) for run in runs], cuts[-1], cuts[-1], device)
+
+
+def _longest(bounds: Tensor) -> int:
+    return int((bounds[1:] - bounds[:-1]).max())
+
+
 def normalised(pixels_fhwc: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 [F, H, W, 3] → CLIP's normalised channels [F, H, W, 3]."""
-    mean, deviation = (torch.tensor(values, device=pixels_fhwc.device) for values in (MEAN, DEVIATION))
+    mean, deviation = (
+        to_device(np.array(values, dtype=np.float32), pixels_fhwc.device) for values in (MEAN, DEVIATION)
+    )
     return ((pixels_fhwc.float() / 255.0 - mean) / deviation).to(dtype)
 
 
