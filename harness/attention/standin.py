@@ -11,7 +11,6 @@ Shapes: T queries, S keys, n blocks of lq and lk, H heads, K key/value heads, D 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -30,12 +29,6 @@ _BIAS_ALIGNMENT = 8
 def varlen_kernel(q: Tensor, k: Tensor, v: Tensor, packed: Packed, scale: float) -> Tensor:
     """Stands in for ``torch.nn.attention.varlen.varlen_attn``."""
     output, *_ = _varlen(q, k, v, packed.cu_q, packed.cu_k, packed.pairs, packed.causal, scale)
-    return cast("Tensor", output)
-
-
-def varlen_uniform(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, pairs: int, scale: float) -> Tensor:
-    """The same for segments that attend to themselves, not causally: q, k, v [T, H, D]."""
-    output, *_ = _varlen(q, k, v, cu, cu, pairs, False, scale)
     return cast("Tensor", output)
 
 
@@ -84,9 +77,13 @@ def _by_segment(
     for queries, keys in zip(_slices(cu_q), _slices(cu_k), strict=True):
         qs, ks, vs = (x[part].transpose(0, 1)[None] for x, part in ((q, queries), (k, keys), (v, keys)))
         lq, lk = qs.shape[2], ks.shape[2]
-        bottom_right = torch.ones(lq, lk, dtype=torch.bool, device=q.device).tril(lk - lq) if causal else None
-        outputs.append(_composite(qs, ks, vs, bottom_right, False, scale)[0].transpose(0, 1))
+        mask = _bottom_right(lq, lk, q.device) if causal else None
+        outputs.append(_composite(qs, ks, vs, mask, False, scale)[0].transpose(0, 1))
     return torch.cat(outputs).contiguous() if outputs else torch.zeros_like(q)
+
+
+def _bottom_right(lq: int, lk: int, device: torch.device) -> Tensor:
+    return torch.ones(lq, lk, dtype=torch.bool, device=device).tril(lk - lq)
 
 
 def _slices(cumulative: Tensor) -> list[slice]:
@@ -121,16 +118,38 @@ def _varlen_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _gradients(grad, (q, k, v), lambda a, b, c: _by_segment(a, b, c, cu_q, cu_k, causal, scale))
+    return _gradients_by_segment(grad, q, k, v, cu_q, cu_k, causal, scale)
+
+
+def _gradients_by_segment(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, causal: bool, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for queries, keys in zip(_slices(cu_q), _slices(cu_k), strict=True):
+        pairs = ((grad, queries), (q, queries), (k, keys), (v, keys))
+        gs, qs, ks, vs = (x[part].transpose(0, 1)[None] for x, part in pairs)
+        mask = _bottom_right(qs.shape[2], ks.shape[2], q.device) if causal else None
+        parts = _gradients(gs, qs, ks, vs, mask, scale)
+        for whole, part, where in zip((dq, dk, dv), parts, (queries, keys, keys), strict=True):
+            whole[where] = part[0].transpose(0, 1)
+    return dq, dk, dv
 
 
 def _gradients(
-    grad: Tensor, qkv: tuple[Tensor, Tensor, Tensor], attention: Callable[[Tensor, Tensor, Tensor], Tensor]
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.enable_grad():
-        q, k, v = (x.detach().requires_grad_() for x in qkv)
-        dq, dk, dv = torch.autograd.grad(attention(q, k, v), (q, k, v), grad)
-    return dq.contiguous(), dk.contiguous(), dv.contiguous()
+    """Gradients of softmax(q k^T scale + mask) v. An operator's own kernel cannot ask autograd for them."""
+    n, shared = len(q), q.shape[1] // k.shape[1]
+    go, qf, kf, vf = (x.double() for x in (grad, q, k, v))
+    kf, vf = (x.repeat_interleave(shared, dim=1) for x in (kf, vf))
+    scores = qf @ kf.mT * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    weights = scores.softmax(dim=-1)
+    along = go @ vf.mT
+    dscores = weights * (along - (along * weights).sum(dim=-1, keepdim=True)) * scale
+    dk, dv = (x.view(n, -1, shared, *x.shape[2:]).sum(dim=2) for x in (dscores.mT @ qf, weights.mT @ go))
+    return (dscores @ kf).to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)
 
 
 @_varlen_backward.register_fake
@@ -185,7 +204,9 @@ def _fused_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _gradients(grad, (q, k, v), lambda a, b, c: _composite(a, b, c, mask, causal, scale))
+    if causal:
+        mask = _bottom_right(q.shape[2], k.shape[2], q.device)
+    return _gradients(grad, q, k, v, mask, scale)
 
 
 @_fused_backward.register_fake

@@ -15,9 +15,7 @@ import transformers
 _HARNESS = Path(__file__).resolve().parents[1]
 _ROOT = _HARNESS.parent
 # What merely carries out what a method asks for; the line that asks is the one to name.
-_CARRIERS = tuple(
-    str(_HARNESS / name) for name in ("attention", "backbones", "measure", "counting", "state.py")
-)
+_CARRIERS = tuple(str(_HARNESS / name) for name in ("attention", "backbones", "measure", "state.py"))
 _LIBRARIES = tuple(str(Path(str(module.__file__)).parent) for module in (torch, transformers, numpy))
 
 
