@@ -60,7 +60,7 @@ class Store:
 
     def open(self) -> Store:
         """Make the folders and try a write; raises InfrastructureError when that is not possible."""
-        with _explained(self.root):
+        with writing_to(self.root):
             for folder in (self.records_dir, self.samples_dir):
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.NamedTemporaryFile(dir=folder, prefix=_TEMPORARY) as probe:
@@ -79,10 +79,10 @@ class Store:
         parse_record(text)
         lines = "".join(sample.model_dump_json() + "\n" for sample in samples).encode()
         digest = record.key.digest
-        with _explained(self.root), _locked(self.root):
+        with writing_to(self.root), _locked(self.root):
             if isinstance(record.outcome, Ok):
-                _replace(self.sidecar(digest), gzip.compress(lines, mtime=0))
-            _replace(self.records_dir / f"{digest}.json", text.encode())
+                replace_file(self.sidecar(digest), gzip.compress(lines, mtime=0))
+            replace_file(self.records_dir / f"{digest}.json", text.encode())
 
     def read(self, digest: str) -> Record | None:
         """The cell's record, or None when there is none that counts.
@@ -107,7 +107,7 @@ class Store:
 
     def remove(self, digest: str) -> None:
         """Forget a cell."""
-        with _explained(self.root), _locked(self.root):
+        with writing_to(self.root), _locked(self.root):
             (self.records_dir / f"{digest}.json").unlink(missing_ok=True)
             self.sidecar(digest).unlink(missing_ok=True)
 
@@ -181,7 +181,7 @@ def parse_record(text: str) -> Record:
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write under a temporary name, sync, rename, sync the folder: all or nothing."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     try:
@@ -217,7 +217,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(root: Path) -> Iterator[None]:
+def writing_to(root: Path) -> Iterator[None]:
     """Turn the file system's errors into one line that says what to do."""
     try:
         yield

@@ -11,6 +11,8 @@ from harness import registry
 from harness.backbones import resolve
 from harness.backbones.decoder import Decoder
 from harness.counting.records import CountKey, Substrate
+from harness.encoders import EncoderSpec
+from harness.encoders.base import Encoder
 from harness.models import make_encoder, matched_intermediate_size, method_config
 from harness.vlm import FusedModel
 
@@ -19,16 +21,21 @@ def build(key: CountKey, substrate: Substrate) -> FusedModel:
     """The model of a scenario, in evaluation mode, with random weights or none."""
     spec, dtype = resolve(key.backbone), getattr(torch, key.dtype)
     config, tokenizer = method_config(key.method, key.method_config), spec.tokenizer()
-    with _made_on("meta", dtype):
-        shapes = make_encoder(spec.encoder, seed=0)
+    shapes = make_shapes(spec.encoder, dtype)
     width = matched_intermediate_size(key.method, config, spec, shapes)
     with _made_on(substrate, dtype), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = shapes if substrate == "meta" else make_encoder(spec.encoder, seed=0)
         decoder = Decoder(spec.config(width, tokenizer.get_vocab_size()))
         fusion = registry.methods.get(key.method)(config, decoder)
-        model = FusedModel(decoder, encoder.to(substrate), fusion, tokenizer, special=spec.special)
+        model = FusedModel(decoder, encoder, fusion, tokenizer, special=spec.special)
     return model.to(dtype=dtype).eval()
+
+
+def make_shapes(spec: EncoderSpec, dtype: torch.dtype = torch.float32) -> Encoder:
+    """A vision encoder on the meta device."""
+    with _made_on("meta", dtype):
+        return make_encoder(spec, seed=0).to(device="meta", dtype=dtype)
 
 
 @contextmanager

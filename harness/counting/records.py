@@ -29,9 +29,9 @@ class CountKey(_Model):
     """A scenario whose peak is counted. Equal keys mean the same bytes, whatever the machine.
 
     ``prefill``: ``frames`` frames, ``text_per_frame`` text tokens after each, then ``text`` tokens, in one
-    pass up to the first logits. ``decode``: one more token after that. ``stream``: the last frame arrives
-    in a session that holds all before it, and the tokens after it are decoded one by one. ``train``: one
-    training step on what prefill sees.
+    pass up to the first logits. ``decode``: one more token after that. ``stream``: after ``text`` tokens the
+    frames come one by one, each with its tokens decoded one by one; the last frame's arrival is counted, and
+    the last token's. ``train``: one training step on what prefill sees, the loss over the fixed text.
     """
 
     mode: Mode
@@ -42,7 +42,8 @@ class CountKey(_Model):
     height: int
     width: int
     text: int
-    """Text tokens at the end (the question): the fixed text."""
+    """Tokens of the fixed text: the question at the end, or the start of a stream. The start token comes on
+    top."""
     text_per_frame: int
     """Text tokens after every frame; 0 is the regime of fixed text."""
     encode_batch: int

@@ -22,7 +22,7 @@ from harness.backbones.decoder import DecoderBlock
 from harness.counting.records import CountKey
 from harness.fusion import Step
 from harness.layout import FrameSpan, Kind, PackedSample, Span, TextSpan
-from harness.measure.counted import CountedMemory
+from harness.measure.counted import INTERLUDE, CountedMemory
 from harness.measure.flops import Operations, Traffic
 from harness.session import Session
 from harness.state import FusionState, KeyValues
@@ -34,7 +34,10 @@ ANY_TOKEN = 0
 
 @dataclass
 class Counter:
-    """The counter of one scenario, with the operations and traffic of all phases but vision encoding."""
+    """The counter of one scenario, with the operations and traffic of its phases but vision encoding.
+
+    Of a streamed turn these are the frame's arrival and one token.
+    """
 
     memory: CountedMemory
     operations: Operations
@@ -47,7 +50,8 @@ class Counter:
 
     def phase(self, name: str) -> None:
         self.memory.begin_phase(name)
-        self.memory.observers = () if name == "encode" else (self.operations, self.traffic)
+        aside = name in ("encode", INTERLUDE)
+        self.memory.observers = () if aside else (self.operations, self.traffic)
 
 
 @dataclass
@@ -177,11 +181,15 @@ def _stream(scene: _Scene) -> Run:
         counter.phase("frame")
         session.append_features(features[0], float(key.frames - 1), scene.grid)
         del features
+        tag_state(counter.memory, session.state)
         if key.text_per_frame:
+            # Every token takes a little more than the one before it: the last is the one to count.
+            counter.phase(INTERLUDE)
+            session.append_spans([text_of(key.text_per_frame - 1)])
+            tag_state(counter.memory, session.state)
             counter.phase("token")
-            for _ in range(key.text_per_frame):
-                session.append_spans([scene.one])
-                session.next_logits()
+            session.append_spans([scene.one])
+            session.next_logits()
     tag_state(counter.memory, session.state)
     return Run(counter, session.state)
 

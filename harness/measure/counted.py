@@ -28,6 +28,7 @@ from harness.measure.sites import calling_line
 
 GRANULE = 512
 TEMPORARIES, ACTIVATIONS = "temporaries", "activations"
+INTERLUDE = "interlude"
 Kind = str | Mapping[str, int]
 """What a storage is; or several kinds that share it, each with its weight (rows, for instance)."""
 
@@ -143,20 +144,24 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @property
     def peak_bytes(self) -> int:
         """The most bytes live at once inside the region, ``resting_bytes`` included."""
-        return self.resting_bytes + max(peak.delta for peak in self._phases.values())
+        return self.resting_bytes + max(peak.delta for peak in self._counted().values())
 
     @property
     def phases(self) -> dict[str, int]:
         """The peak bytes of every named phase, in their order."""
-        return {name: self.resting_bytes + peak.delta for name, peak in self._phases.items() if name}
+        return {name: self.resting_bytes + peak.delta for name, peak in self._counted().items() if name}
 
     @property
     def peak_phase(self) -> str:
         """The first phase that reaches the peak; empty outside of any."""
-        return max(self._phases, key=lambda name: self._phases[name].delta)
+        return max(self._counted(), key=lambda name: self._phases[name].delta)
+
+    def _counted(self) -> dict[str, _PhasePeak]:
+        return {name: peak for name, peak in self._phases.items() if name != INTERLUDE}
 
     def begin_phase(self, name: str) -> None:
-        """What follows is a phase of that name, until the next one begins."""
+        """What follows is a phase of that name, until the next one begins. The peaks of an ``INTERLUDE`` are
+        nobody's: what it leaves alive counts on, what it took on the way does not."""
         self._here = self._phases.setdefault(name, _PhasePeak(self._delta, len(self._events)))
         self._raise_peak()
         self.mark()

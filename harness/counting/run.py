@@ -1,0 +1,255 @@
+"""A grid of scenarios counted one after the other in this process, one record each."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+from harness import environment, registry
+from harness.attention import kernels_of, recording
+from harness.counting.analytic import TOLERANCE, expected
+from harness.counting.building import build, make_shapes
+from harness.counting.records import (
+    Alive,
+    Cost,
+    Counted,
+    CountKey,
+    CountRecord,
+    NotCounted,
+    Peak,
+    Substrate,
+)
+from harness.counting.scenario import Run, run_scenario
+from harness.counting.spec import CountSpec
+from harness.errors import HarnessError, UsageError
+from harness.measure.counted import CountedMemory
+from harness.measure.sites import raising_line
+from harness.models import full_config
+from harness.plan import lookup, lookup_backbone
+from harness.spec import MethodSpec
+from harness.vlm import FusedModel
+
+MOST_ALIVE = 12
+REAL_PARAMETERS, REAL_TOKENS = 50_000_000, 16_384
+"""Up to which a scenario that needs values runs on real tensors."""
+_WITHOUT_STORAGE = ("meta tensor", "meta device", "'Meta' backend", "data-dependent", "Meta tensor")
+
+
+class NotCountedError(HarnessError):
+    """A scenario has no count that could be believed."""
+
+
+def scenarios(spec: CountSpec) -> list[CountKey]:
+    """The grid: resolutions within modes within methods, frames innermost.
+
+    Raises UsageError for an unknown name or setting and for a size that the encoder refuses.
+    """
+    broken = registry.discover(spec.plugins)
+    backbone = lookup_backbone(spec.backbone, broken)
+    methods = spec.methods or tuple(MethodSpec(name) for name in registry.methods)
+    for method in methods:
+        lookup(registry.methods, method.name, broken)
+    encoder = make_shapes(backbone.encoder)
+    for height, width in spec.resolutions:
+        encoder.check_size(height, width)
+    return [
+        CountKey(
+            mode=mode,
+            method=method.name,
+            method_config=full_config(method.name, method.config),
+            backbone=spec.backbone,
+            frames=frames,
+            height=height,
+            width=width,
+            text=spec.text,
+            text_per_frame=spec.text_per_frame,
+            encode_batch=spec.encode_batch,
+            dtype=spec.dtype,
+            kernels=spec.kernels,
+            optimizer=spec.optimizer if mode == "train" else None,
+        )
+        for method, mode, (height, width), frames in product(
+            methods, spec.modes, spec.resolutions, spec.frames
+        )
+    ]
+
+
+def count(
+    spec: CountSpec, progress: Callable[[CountRecord], None] = lambda record: None
+) -> list[CountRecord]:
+    """Count every scenario of a grid. A scenario that cannot be counted is a record that says why."""
+    return list(count_all(scenarios(spec), progress))
+
+
+def count_all(
+    keys: Sequence[CountKey], progress: Callable[[CountRecord], None] = lambda record: None
+) -> Iterator[CountRecord]:
+    """Count scenarios in order; neighbours of one method share its model."""
+    models = _Models()
+    for key in keys:
+        record = count_one(key, models)
+        progress(record)
+        yield record
+
+
+class _Models:
+    """The last model of each substrate, kept for scenarios of the same method and size."""
+
+    def __init__(self) -> None:
+        self._held: dict[Substrate, tuple[str, FusedModel]] = {}
+
+    def get(self, key: CountKey, substrate: Substrate) -> FusedModel:
+        identity = repr((key.method, key.method_config, key.backbone, key.dtype))
+        held = self._held.get(substrate)
+        if held is None or held[0] != identity:
+            self._held.pop(substrate, None)
+            held = self._held[substrate] = identity, build(key, substrate)
+        return held[1]
+
+
+def count_one(key: CountKey, models: _Models | None = None, substrate: Substrate = "meta") -> CountRecord:
+    """Count one scenario. What needs values runs on real tensors where it is small enough, and says so."""
+    models = models if models is not None else _Models()
+    started = time.process_time()
+    outcome: Counted | NotCounted
+    try:
+        outcome = Counted(peak=_count(key, models, substrate, None))
+    except Exception as error:
+        reason = needs_values(error) if substrate == "meta" else None
+        outcome = _failed(error) if reason is None else _on_real_tensors(key, models, reason)
+    return CountRecord(
+        key=key,
+        environment=environment.describe(),
+        cpu_seconds=time.process_time() - started,
+        outcome=outcome,
+    )
+
+
+def needs_values(error: BaseException) -> str | None:
+    """Which operation and line cannot run on tensors without storage; None for any other error."""
+    text = str(error)
+    if not isinstance(error, RuntimeError | NotImplementedError) or not any(
+        sign in text for sign in _WITHOUT_STORAGE
+    ):
+        return None
+    where = raising_line(error)
+    lines = [entry.line for entry in traceback.extract_tb(error.__traceback__) if entry.line]
+    at = [entry for entry in traceback.extract_tb(error.__traceback__) if f":{entry.lineno}" in where]
+    line = at[-1].line if at else (lines[-1] if lines else "")
+    return f"{where} needs the values of a tensor (`{line}`): {text.splitlines()[0][:160]}"
+
+
+def _on_real_tensors(key: CountKey, models: _Models, reason: str) -> Counted | NotCounted:
+    parameters = sum(p.numel() for p in models.get(key, "meta").parameters())
+    tokens = key.frames * models.get(key, "meta").encoder.tokens(key.height, key.width)
+    if parameters > REAL_PARAMETERS or tokens > REAL_TOKENS:
+        return NotCounted(
+            message=f"{reason}; it can be counted on real tensors only, up to {REAL_PARAMETERS:,} parameters "
+            f"and {REAL_TOKENS:,} image tokens, and here are {parameters:,} and {tokens:,}: "
+            "take the line out of the data's hands, or use --backbone tiny-qwen3 and fewer frames"
+        )
+    try:
+        return Counted(peak=_count(key, models, "cpu", reason))
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: Exception) -> NotCounted:
+    first = next(iter(str(error).splitlines()), "")
+    if isinstance(error, HarnessError):
+        return NotCounted(message=first)
+    return NotCounted(
+        message=f"{type(error).__name__} at {raising_line(error)}: {first}"[:500],
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _count(key: CountKey, models: _Models, substrate: Substrate, reason: str | None) -> Peak:
+    model = models.get(key, substrate)
+    if not key.frames:
+        raise UsageError("a scenario has 0 frames; give 1 or more")
+    with kernels_of(key.kernels), recording() as routes:
+        run = run_scenario(key, model)
+    names = tuple(sorted({route.rpartition(":")[0] for route in routes}))
+    if key.kernels == "cuda" and any(name.endswith("/math") for name in names):
+        raise NotCountedError(
+            "attention takes CUDA's math route, whose scores are quadratic: no fused kernel takes this "
+            f"mix of dtype {key.dtype}, mask and grouped heads; use bfloat16, another setting of the method, "
+            "or --kernels cuda-math to count it as it is"
+        )
+    peak = _peak(key, model, run, names, substrate, reason)
+    _check_declaration(key, peak)
+    return peak
+
+
+def _peak(
+    key: CountKey,
+    model: FusedModel,
+    run: Run,
+    routes: tuple[str, ...],
+    substrate: Substrate,
+    reason: str | None,
+) -> Peak:
+    memory, state = run.counter.memory, run.state
+    state_bytes = {} if state is None else state.bytes_by_kind()
+    origin = memory.peak_origin()
+    return Peak(
+        peak_bytes=memory.peak_bytes,
+        resting_bytes=memory.resting_bytes,
+        phase=memory.peak_phase,
+        phases=memory.phases,
+        at_peak=memory.at_peak(),
+        peak_site="" if origin is None else f"{origin.operator} {origin.where}",
+        state_bytes=state_bytes,
+        kv_tokens=0 if state is None else len(state.text),
+        parameters=sum(p.numel() for p in model.parameters()),
+        counted=Cost(
+            kv_bytes=sum(state_bytes.values()),
+            flops=run.counter.operations.total,
+            bytes_moved=run.counter.traffic.total,
+        ),
+        analytic=expected(key, model),
+        routes=routes,
+        alive=_alive(memory),
+        substrate=substrate,
+        reason=reason,
+    )
+
+
+def _alive(memory: CountedMemory) -> tuple[Alive, ...]:
+    """The largest groups of storages at the peak that one line made."""
+    groups: dict[tuple[str, str, str], list[tuple[int, tuple[int, ...], str]]] = {}
+    for live in memory.live_at_peak():
+        place = (live.kind, live.origin.operator, live.origin.where)
+        groups.setdefault(place, []).append((live.size, live.origin.shape, live.origin.dtype))
+    found = []
+    for (kind, operator, where), members in groups.items():
+        _, shape, dtype = max(members)
+        total = sum(size for size, _, _ in members)
+        found.append(
+            Alive(
+                bytes=total,
+                count=len(members),
+                kind=kind,
+                operator=operator,
+                where=where,
+                shape=shape,
+                dtype=dtype,
+            )
+        )
+    return tuple(sorted(found, key=lambda alive: -alive.bytes)[:MOST_ALIVE])
+
+
+def _check_declaration(key: CountKey, peak: Peak) -> None:
+    if peak.analytic is None or key.mode == "train":
+        return
+    declared, counted = peak.analytic.kv_bytes, peak.counted.kv_bytes
+    if abs(counted - declared) > TOLERANCE * max(declared, 1):
+        raise NotCountedError(
+            f"{key.method} keeps {counted:,} bytes of keys and values where its declaration says "
+            f"{declared:,} (more than {TOLERANCE:.0%} apart): the cache holds what it should not, or "
+            "kept() is wrong; state by kind: "
+            + ", ".join(f"{kind} {size:,}" for kind, size in peak.state_bytes.items())
+        )

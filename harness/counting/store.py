@@ -1,0 +1,40 @@
+"""Counted records on disk: ``<run>/counted/<digest>.json``, each written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.counting.records import COUNT_SCHEMA, CountRecord
+from harness.store import Problem, replace_file, writing_to
+
+FOLDER = "counted"
+
+
+def write_counted(root: Path, records: Iterable[CountRecord]) -> None:
+    """Put records in place; raises InfrastructureError where the folder cannot be written."""
+    with writing_to(root):
+        folder = root / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        for record in records:
+            text = record.model_dump_json(indent=1) + "\n"
+            replace_file(folder / f"{record.key.digest}.json", text.encode())
+
+
+def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
+    """The records of a run, by method, mode, size and frames, and the files that hold none."""
+    records, problems = [], []
+    for path in sorted((root / FOLDER).glob("*.json")):
+        try:
+            records.append(CountRecord.model_validate_json(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            problems.append(Problem(path, f"{where}: {first['msg']} (this harness reads schema {COUNT_SCHEMA})"))
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem(path, str(error)))
+    order = ("method", "mode", "backbone", "height", "width", "frames")
+    records.sort(key=lambda record: tuple(str(getattr(record.key, name)).zfill(12) for name in order))
+    return records, problems
