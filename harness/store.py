@@ -81,8 +81,8 @@ class Store:
         digest = record.key.digest
         with _explained(self.root), _locked(self.root):
             if isinstance(record.outcome, Ok):
-                _replace(self.sidecar(digest), gzip.compress(lines, mtime=0))
-            _replace(self.records_dir / f"{digest}.json", text.encode())
+                replace_file(self.sidecar(digest), gzip.compress(lines, mtime=0))
+            replace_file(self.records_dir / f"{digest}.json", text.encode())
 
     def read(self, digest: str) -> Record | None:
         """The cell's record, or None when there is none that counts.
@@ -181,7 +181,7 @@ def parse_record(text: str) -> Record:
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write under a temporary name, sync, rename, sync the folder: all or nothing."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     try:

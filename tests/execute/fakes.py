@@ -193,7 +193,7 @@ def full_disk_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace
         def no_space(path: Path, content: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        store._replace = no_space
+        store.replace_file = no_space
     return good(job, progress)
 
 

@@ -148,14 +148,14 @@ def test_a_broken_sidecar_is_a_value_error(store: Store, content: bytes) -> None
 def test_a_kill_between_sidecar_and_record_leaves_no_record(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = store_module._replace
+    whole = store_module.replace_file
 
     def killed_at_record(path: Path, content: bytes) -> None:
         if path.suffix == ".json":
             raise KeyboardInterrupt
         whole(path, content)
 
-    monkeypatch.setattr(store_module, "_replace", killed_at_record)
+    monkeypatch.setattr(store_module, "replace_file", killed_at_record)
     with pytest.raises(KeyboardInterrupt):
         store.write(cells.record(), (fakes.sample(),))
     assert store.read(DIGEST) is None
