@@ -107,7 +107,7 @@ def run_gate(
     declared = declarations(config, folder)
     if old is not None and not spec.update:
         check_torch(old, describe(), baseline_path, update)
-    counted = _shipped_count() if count is None else count
+    counted = shipped_count() if count is None else count
     records = [record for grid in config.specs(folder) for record in counted(grid, progress)]
     baseline, written = old, False
     if spec.update:
@@ -138,7 +138,8 @@ def run_gate(
     )
 
 
-def _shipped_count() -> Count:
+def shipped_count() -> Count:
+    """The counting itself, imported when it is needed."""
     shipped: Count = importlib.import_module("harness.counting.run").count
     return shipped
 
