@@ -30,13 +30,17 @@ def place_of(check: Check, root: Path, sources: Sequence[Path]) -> Place | None:
 
 
 def locate(where: str, root: Path, sources: Sequence[Path]) -> Place | None:
-    """``FILE:LINE`` in the repository at ``root``; FILE is absolute, relative to it, or the last part of the
-    path of one of the ``sources``."""
+    """``FILE:LINE`` in the repository at ``root``; FILE is absolute, relative to it or to the working
+    directory, or the last part of the path of one of the ``sources``."""
     name, _, line = where.rpartition(":")
     if not name or not line.isdecimal():
         return None
     tail = PurePath(name).parts
-    candidates = [root / name, *(file for file in sources if file.parts[-len(tail) :] == tail)]
+    candidates = [
+        root / name,
+        Path(name).absolute(),
+        *(file for file in sources if file.parts[-len(tail) :] == tail),
+    ]
     for file in candidates:
         inside = relative(file, root)
         if inside is not None and file.is_file():

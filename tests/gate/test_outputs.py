@@ -132,6 +132,13 @@ def test_places(tmp_path: Path) -> None:
         assert locate(where, root, (file,)) is None
 
 
+def test_places_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "mine.py").write_text("")
+    monkeypatch.chdir(tmp_path / "project")
+    assert locate("mine.py:3", tmp_path, ()) == Place("project/mine.py", 3)
+
+
 def test_sources_are_the_files_of_the_methods(green: World) -> None:
     assert source_files(green.check())[0] == Path(inspect.getfile(registry.methods.get("casa")))
 
