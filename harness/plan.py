@@ -22,6 +22,7 @@ from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
+    from harness.counting.records import CountKey
     from harness.registry import BrokenPlugin, Registry
 
 NO_WEIGHTS = "none"
@@ -193,7 +194,7 @@ def require_device(device: str) -> None:
         )
 
 
-def method_label(key: CellKey) -> str:
+def method_label(key: CellKey | CountKey) -> str:
     """The cell's method with the settings that differ from its defaults, as on the command line.
 
     A method that is not registered here is shown with all its settings.

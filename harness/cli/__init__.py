@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import harness
+from harness.cli.check import check_command
 from harness.cli.eval import eval_command
 from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("list")(list_command)
 app.command("new")(new_command)
 app.command("eval")(eval_command)
+app.command("check")(check_command)
 app.command("train")(train_command)
 app.command("graft")(graft_command)
 app.command("report")(report_command)

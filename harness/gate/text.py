@@ -1,0 +1,86 @@
+"""The gate's outcome for people: a table of orders, then what is not as it should be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from harness.cli.errors import one_line
+from harness.gate.checks import Check
+from harness.gate.names import growth_name
+from harness.gate.run import GateReport
+from harness.scaling import Growth
+
+SHOWN_ALIVE = 4
+_COLUMNS = ("growth", "order", "declared", "law")
+
+
+def print_report(report: GateReport, stream: TextIO) -> None:
+    """The whole outcome."""
+    _print_orders(report, stream)
+    for line in lines(report):
+        print(line, file=stream)
+
+
+def _print_orders(report: GateReport, stream: TextIO) -> None:
+    """One row per growth that says something: those whose order is checked, and all with text per frame."""
+    checks = {check.name: check for check in report.checks if check.rule in ("order", "declaration")}
+    rows = [one for one in report.growths if growth_name(one) in checks or not one.fixed_text]
+    rows = [growth for growth in rows if len(growth.points) > 1]
+    if not rows:
+        return
+    terminal = stream.isatty()
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
+    for name in _COLUMNS:
+        table.add_column(name, no_wrap=True, justify="right" if name in ("order", "declared") else "left")
+    for growth in rows:
+        table.add_row(*map(Text, _row(growth, checks.get(growth_name(growth)))))
+    console = Console(file=stream, highlight=False)
+    # A terminal that is too narrow breaks the lines; cut columns would lose figures.
+    console.width = max(
+        console.width, Measurement.get(console, console.options.update(width=1000), table).maximum
+    )
+    console.print(table)
+
+
+def _row(growth: Growth, check: Check | None) -> tuple[str, ...]:
+    order = growth.order
+    value = "?" if order is None or order.value is None else f"{order.value:.2f}"
+    declared = "" if check is None or check.allowed is None else f"{check.allowed:g}"
+    mark = " FAILED" if check is not None and check.failed else ""
+    return one_line(growth_name(growth)), value, declared + mark, one_line(growth.law)
+
+
+def lines(report: GateReport) -> Iterator[str]:
+    """All but the table, a line each, safe to show on a terminal."""
+    for check in report.checks:
+        if check.status in ("better", "noted"):
+            yield f"{check.status}: {one_line(check.name)}: {one_line(check.message)}"
+    for note in report.notes:
+        yield f"note: {one_line(note)}"
+    for check in report.failures:
+        yield f"FAILED {check.rule}: {one_line(check.name)}: {one_line(check.message)}"
+        for culprit in check.culprits[:SHOWN_ALIVE]:
+            yield f"    alive at the peak: {one_line(culprit)}"
+    yield _summary(report)
+    if any(check.rule in ("bytes", "baseline", "counting") for check in report.failures):
+        yield f"to accept what was counted as the new baseline: {report.update_command}"
+
+
+def _summary(report: GateReport) -> str:
+    count = Counter(check.status for check in report.checks)
+    where = one_line(report.baseline_path)
+    cells = f"{report.compared} of {len(report.records)} cells compared with {where}"
+    if report.written:
+        cells = f"{len(report.records)} cells written to {where}"
+    elif report.baseline is not None:
+        cells += f" (torch {report.baseline.torch}, {report.baseline.date[:10]})"
+    failed = f"{count['failed']} of {len(report.checks)} checks failed"
+    return f"{cells}; {failed}" + (f", {count['better']} better" if count["better"] else "")
