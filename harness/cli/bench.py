@@ -14,10 +14,9 @@ from harness.errors import NothingMeasuredError, UsageError
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, parse_ints, parse_resolutions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness.counting.records import CountRecord, Kernels, Mode
-    from harness.counting.spec import CountSpec
 
 Texts = list[str] | None
 Paths = list[Path] | None
@@ -26,7 +25,9 @@ Methods = Annotated[
     Texts,
     typer.Option("--methods", "--method", help="Methods, as NAME or NAME:FIELD=VALUE+...; all by default."),
 ]
-Backbone = Annotated[str, typer.Option(help="Registered backbone (see `harness list`), or a checkpoint folder.")]
+Backbone = Annotated[
+    str, typer.Option(help="Registered backbone (see `harness list`), or a checkpoint folder.")
+]
 Resolution = Annotated[Texts, typer.Option(help="Pixels: 224, or HEIGHTxWIDTH.", show_default="64")]
 TextTokens = Annotated[int, typer.Option(help="Tokens of the fixed text.")]
 PerFrame = Annotated[int, typer.Option(help="Text tokens after every frame; 0 is the regime of fixed text.")]
@@ -42,9 +43,7 @@ def bench_command(
     mode: Annotated[
         Texts, typer.Option(help="prefill, decode, stream, train.", show_default="prefill")
     ] = None,
-    frames: Annotated[
-        Texts, typer.Option(help="Frames, ascending.", show_default="1,2,4,8,16")
-    ] = None,
+    frames: Annotated[Texts, typer.Option(help="Frames, ascending.", show_default="1,2,4,8,16")] = None,
     resolution: Resolution = None,
     text: TextTokens = 16,
     text_per_frame: PerFrame = 0,
@@ -55,7 +54,8 @@ def bench_command(
         str, typer.Option(help="Of a training step: adamw-foreach (CUDA's default), adamw-loop or sgd.")
     ] = "adamw-foreach",
     memory: Annotated[
-        str, typer.Option(help="counted: live tensors, without storage. A GPU's own peak is `harness eval`'s.")
+        str,
+        typer.Option(help="counted: live tensors, without storage. A GPU's own peak is `harness eval`'s."),
     ] = "counted",
     out: Annotated[Path | None, typer.Option(help="Folder to keep the records in.")] = None,
     plugin: Plugins = None,
@@ -90,7 +90,7 @@ def bench_command(
             optimizer=optimizer,
             plugins=tuple(plugin or ()),
         )
-        records = count(spec, _progress_on(sys.stderr))
+        records = count(spec, progress_line(sys.stderr))
         if out is not None:
             write_counted(out, records)
         if as_json:
@@ -100,7 +100,9 @@ def bench_command(
             _print(records, sys.stdout)
         explain(records, debug)
         if not any(record.peak for record in records):
-            raise NothingMeasuredError(f"none of the {len(records)} scenarios was counted; the reasons are above")
+            raise NothingMeasuredError(
+                f"none of the {len(records)} scenarios was counted; the reasons are above"
+            )
 
 
 def explain(records: Sequence[CountRecord], debug: bool) -> None:
@@ -125,13 +127,12 @@ def _words(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for text in texts for part in text.split(",") if part.strip()))
 
 
-def _progress_on(stream: TextIO) -> object:
+def progress_line(stream: TextIO) -> Callable[[str], None]:
     """One line that is written over, on a terminal only."""
 
-    def show(record: CountRecord) -> None:
+    def show(line: str) -> None:
         if stream.isatty():
-            key = record.key
-            stream.write(f"\r\033[K{key.method} {key.mode} {key.frames} frame(s) {key.height}x{key.width}\r")
+            stream.write(f"\r\033[K{line}\r")
             stream.flush()
 
     return show

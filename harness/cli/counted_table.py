@@ -10,9 +10,8 @@ from rich.text import Text
 
 from harness.cli.table import NONE, new_table, show_table
 from harness.counting.records import Cost, CountRecord, Peak
+from harness.plan import method_label
 from harness.units import bytes_text
-from harness.settings import build_config, changed
-from harness.spec import MethodSpec
 
 _COLUMNS = ("peak", "above resting", "phase", "kv bytes", "kv tokens", "kv / declared", "TFLOP", "route")
 
@@ -26,18 +25,9 @@ def print_counted(records: Sequence[CountRecord], stream: TextIO) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         key = record.key
-        start = [label(record), key.mode, str(key.frames), f"{key.height}x{key.width}"]
+        start = [method_label(key), key.mode, str(key.frames), f"{key.height}x{key.width}"]
         _add(table, start, record.peak)
     show_table(table, stream)
-
-
-def label(record: CountRecord) -> str:
-    """The method with the settings that differ from its defaults."""
-    from harness import registry
-
-    key = record.key
-    cls = registry.methods.get(key.method).Config
-    return str(MethodSpec(key.method, changed(build_config(cls, key.method_config, key.method))))
 
 
 def _add(table: Table, start: list[str], peak: Peak | None) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.plan import method_label
 from harness.records import Accuracy, Failed, Measures, Record, Skipped, Timing
 
-_NONE = "–"  # noqa: RUF001
+NONE = "–"  # noqa: RUF001
 
 
 def print_table(records: Sequence[Record], stream: TextIO) -> None:
@@ -24,8 +24,7 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
         return
     several_tasks = len({record.key.task for record in shown}) > 1
     several_seeds = len({record.key.seed for record in shown}) > 1
-    terminal = stream.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
+    table = new_table(stream)
     left = [("task", several_tasks), ("method", True)]
     right = [("frames", True), ("pixels", True), ("seed", several_seeds)]
     for name in (name for name, wanted in left if wanted):
@@ -37,14 +36,26 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
         cells = [key.task] * several_tasks + [method_label(key), str(key.frames), f"{key.height}x{key.width}"]
         cells += [str(key.seed)] * several_seeds + _measure_cells(record)
         table.add_row(*map(Text, cells))
-    console = Console(file=stream, highlight=False)
-    # A terminal that is too narrow breaks the lines; cut columns would lose figures.
-    console.width = max(console.width, _width_of(table, console))
-    console.print(table)
+    console = show_table(table, stream)
     if any(not isinstance(r.outcome, Failed | Skipped) and r.outcome.measures.extrapolated for r in shown):
         console.print(
             "* outside the tasks, frames or resolutions that the weights were trained on", markup=False
         )
+
+
+def new_table(stream: TextIO) -> Table:
+    """A table without columns: rules on a terminal, ASCII elsewhere."""
+    terminal = stream.isatty()
+    return Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
+
+
+def show_table(table: Table, stream: TextIO) -> Console:
+    """Print a table; returns what goes on printing after it."""
+    console = Console(file=stream, highlight=False)
+    # A terminal that is too narrow breaks the lines; cut columns would lose figures.
+    console.width = max(console.width, _width_of(table, console))
+    console.print(table)
+    return console
 
 
 def _width_of(table: Table, console: Console) -> int:
@@ -56,7 +67,7 @@ _MEASURES = ("accuracy % [95 %]", "peak MiB", "prefill ms", "per frame ms", "par
 
 def _measure_cells(record: Record) -> list[str]:
     if isinstance(record.outcome, Failed):
-        return [f"failed: {record.outcome.failure}"] + [_NONE] * (len(_MEASURES) - 1)
+        return [f"failed: {record.outcome.failure}"] + [NONE] * (len(_MEASURES) - 1)
     assert not isinstance(record.outcome, Skipped)
     measures = record.outcome.measures
     return [
@@ -71,14 +82,14 @@ def _measure_cells(record: Record) -> list[str]:
 def accuracy_text(accuracy: Accuracy | None) -> str:
     """Mean and interval in percent."""
     if accuracy is None or accuracy.mean is None:
-        return _NONE
+        return NONE
     if accuracy.low is None or accuracy.high is None:
         return f"{100 * accuracy.mean:.1f}"
     return f"{100 * accuracy.mean:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
 
 
 def _median(timing: Timing | None) -> str:
-    return _NONE if timing is None else f"{timing.median_ms:.2f}"
+    return NONE if timing is None else f"{timing.median_ms:.2f}"
 
 
 def _parameters(measures: Measures) -> str:

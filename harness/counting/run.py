@@ -31,6 +31,7 @@ from harness.plan import lookup, lookup_backbone
 from harness.spec import MethodSpec
 from harness.vlm import FusedModel
 
+Progress = Callable[[str], None]
 MOST_ALIVE = 12
 REAL_PARAMETERS, REAL_TOKENS = 50_000_000, 16_384
 """Up to which a scenario that needs values runs on real tensors."""
@@ -76,22 +77,20 @@ def scenarios(spec: CountSpec) -> list[CountKey]:
     ]
 
 
-def count(
-    spec: CountSpec, progress: Callable[[CountRecord], None] = lambda record: None
-) -> list[CountRecord]:
-    """Count every scenario of a grid. A scenario that cannot be counted is a record that says why."""
+def count(spec: CountSpec, progress: Progress = lambda line: None) -> list[CountRecord]:
+    """Count every scenario of a grid. A scenario that cannot be counted is a record that says why.
+
+    ``progress`` hears of each before it is counted.
+    """
     return list(count_all(scenarios(spec), progress))
 
 
-def count_all(
-    keys: Sequence[CountKey], progress: Callable[[CountRecord], None] = lambda record: None
-) -> Iterator[CountRecord]:
+def count_all(keys: Sequence[CountKey], progress: Progress = lambda line: None) -> Iterator[CountRecord]:
     """Count scenarios in order; neighbours of one method share its model."""
     models = _Models()
     for key in keys:
-        record = count_one(key, models)
-        progress(record)
-        yield record
+        progress(f"{key.method} {key.mode}, {key.frames} frame(s) of {key.height}x{key.width}")
+        yield count_one(key, models)
 
 
 class _Models:

@@ -32,7 +32,9 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            problems.append(Problem(path, f"{where}: {first['msg']} (this harness reads schema {COUNT_SCHEMA})"))
+            problems.append(
+                Problem(path, f"{where}: {first['msg']} (this harness reads schema {COUNT_SCHEMA})")
+            )
         except (OSError, UnicodeDecodeError) as error:
             problems.append(Problem(path, str(error)))
     order = ("method", "mode", "backbone", "height", "width", "frames")
