@@ -127,8 +127,14 @@ class FusionMethod(nn.Module, ABC):
     kept of the images. Every question is then asked in a pass of its own; chunking and branches change
     results."""
 
+    def __init_subclass__(cls) -> None:
+        # A class that is not registered has a name too, and not that of the method that it extends.
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
     def __init__(self, config: FusionConfig, decoder: Decoder) -> None:
         super().__init__()
+        check_least(self.name, config, {"max_images": 0})
         self.config = config
         self.layers = len(decoder.blocks)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.errors import UsageError
 from harness.layout import FrameSpan, PackedSample, Span, TextSpan
-from harness.stream import Frame, Text
+from harness.stream import Frame, Text, check_time
 
 if TYPE_CHECKING:
     from harness.vlm import FusedModel
@@ -29,12 +29,15 @@ class Session:
         self.state = model.fusion.new_state()
         self._last: Tensor | None = None
         self._ends_with_image = False
+        self._time_s: float | None = None
         self.append_spans((TextSpan(torch.tensor([model.bos], device=model.device)),))
 
-    def append(self, item: Text | Frame) -> None:
+    def append(self, item: Text | Frame | str) -> None:
         """Append a text span or a frame (encoded here)."""
-        if isinstance(item, Text):
-            self.append_text(item.text)
+        if isinstance(item, Text | str):
+            self.append_text(item if isinstance(item, str) else item.text)
+        elif not isinstance(item, Frame):
+            raise UsageError(f"a session takes Text, Frame or str, not {type(item).__name__}")
         else:
             features = self.model.encode(torch.from_numpy(item.pixels)[None])
             self.append_features(features[0], item.time_s, self.model.encoder.grid(*item.pixels.shape[:2]))
@@ -47,15 +50,22 @@ class Session:
         self, features_nd: Tensor, time_s: float, grid: tuple[int, int] | None = None
     ) -> None:
         """Append a frame that is already encoded: [N, D], its time in seconds, its rows and columns."""
+        check_time(time_s, self._time_s)
         tokens = self.model.frame_tokens(features_nd[None], [time_s])[0]
         self.append_spans((FrameSpan(tokens, time_s, grid),))
 
     @torch.inference_mode()
     def append_spans(self, spans: Sequence[Span]) -> None:
         """Append a chunk in one pass."""
+        last = self._time_s
+        for span in spans:
+            if isinstance(span, FrameSpan):
+                check_time(span.time_s, last)
+                last = span.time_s
         h_rd, layout = self.model.fusion.run([PackedSample(tuple(spans))], self.model.decoder, self.state)
         if len(layout.rows):
             self._last = h_rd[-1:].clone()
+        self._time_s = last
         for span in spans:
             if isinstance(span, FrameSpan) or len(span.ids):
                 self._ends_with_image = isinstance(span, FrameSpan)
@@ -93,7 +103,7 @@ class Session:
         """An independent continuation of this session; storage is shared."""
         copy = object.__new__(Session)
         copy.model, copy.state, copy._last = self.model, self.state.fork(), self._last
-        copy._ends_with_image = self._ends_with_image
+        copy._ends_with_image, copy._time_s = self._ends_with_image, self._time_s
         return copy
 
     def state_tensors(self) -> dict[str, list[Tensor]]:

@@ -109,7 +109,12 @@ class FusedModel(nn.Module):
         return tuple(spans)
 
     def frame_tokens(self, features_fnd: Tensor, times_s: list[float]) -> Tensor:
-        """Features [F, N, D] and F times → tokens [F, N, d]."""
+        """Features [F, N, D] and F times → tokens [F, N, d]. Raises UsageError for another width D."""
+        if features_fnd.dim() != 3 or features_fnd.shape[2] != self.encoder.width:
+            raise UsageError(
+                f"features came with shape {list(features_fnd.shape)}, but this model's encoder, "
+                f"{self.encoder.name}, gives [frames, tokens, {self.encoder.width}]; use it to encode them"
+            )
         return cast("Tensor", self.connector(features_fnd.to(self.device), times_s))
 
     def session(self) -> Session:

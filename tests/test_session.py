@@ -126,6 +126,54 @@ def test_pixels_that_are_not_numbers_are_named() -> None:
         Frame(pixels, 0.0)  # type: ignore[arg-type]  # what a user may pass by mistake
 
 
+@pytest.mark.parametrize("pixels", [torch.zeros(16, 16, 3), [[0]]])
+def test_pixels_that_are_no_numpy_array_are_named(pixels: object) -> None:
+    with pytest.raises(UsageError, match=r"type (Tensor|list).*numpy"):
+        Frame(pixels, 0.0)  # type: ignore[arg-type]  # what a user may pass by mistake
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf"), "1"])
+def test_a_time_that_is_no_finite_number_is_refused(model: FusedModel, time_s: float) -> None:
+    with pytest.raises(UsageError, match="finite number"):
+        picture(1, time_s=time_s)
+    with pytest.raises(UsageError, match="finite number"):
+        model.session().append_features(torch.zeros(4, model.encoder.width), time_s)
+
+
+def test_a_frame_of_an_earlier_time_is_refused_and_nothing_is_lost(model: FusedModel) -> None:
+    session = model.session()
+    session.append(picture(1, time_s=5.0))
+    session.append(QUESTION)
+    before = session.next_logits().clone()
+    for late in (session, session.fork()):
+        with pytest.raises(UsageError, match=r"1\.0 s follows one at 5\.0 s"):
+            late.append(picture(2, time_s=1.0))
+        assert torch.equal(late.next_logits(), before)
+    session.append(picture(2, time_s=5.0))
+
+
+def test_plain_strings_are_text_and_other_items_are_refused() -> None:
+    model = build_model("casa", {}, "tiny-qwen3", seed=0)
+    plain, typed = model.session(), model.session()
+    plain.append(QUESTION.text)
+    typed.append(QUESTION)
+    assert torch.equal(plain.next_logits(), typed.next_logits())
+    with pytest.raises(UsageError, match="not ndarray"):
+        plain.append(np.zeros((16, 16, 3), dtype=np.uint8))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"item of type str.*Stream\.of"):
+        Stream(("red",))  # type: ignore[arg-type]
+
+
+def test_features_of_another_encoder_are_refused(model: FusedModel) -> None:
+    with pytest.raises(UsageError, match=rf"shape \[1, 4, 7\].*{model.encoder.width}"):
+        model.session().append_features(torch.zeros(4, 7), 0.0)
+
+
+def test_a_limit_below_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match="casa max_images=-1 is not usable"):
+        build_model("casa", {"max_images": -1}, "tiny-qwen3", seed=0)
+
+
 def test_features_that_are_not_numbers_never_become_an_answer(model: FusedModel) -> None:
     session = model.session()
     features = torch.full((4, model.encoder.width), float("nan"))

@@ -84,9 +84,7 @@ class Target:
             found, settings = registry.methods.get(spec.name), {**spec.config, **settings}
         else:
             found = method
-        # A subclass inherits the name of the method that it extends.
-        name = str(vars(found).get("name", found.__name__))
-        return cls(name, found, build_config(found.Config, settings, f"method {name!r}"))
+        return cls(found.name, found, build_config(found.Config, settings, f"method {found.name!r}"))
 
     def __str__(self) -> str:
         settings = [f"{field}={to_text(value)}" for field, value in changed(self.config).items()]
