@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,11 +40,13 @@ class Session:
         elif not isinstance(item, Frame):
             raise UsageError(f"a session takes Text, Frame or str, not {type(item).__name__}")
         else:
-            features = self.model.encode(torch.from_numpy(item.pixels)[None])
+            # A copy: pixels may be read-only or a flipped view, which torch does not take.
+            pixels_hwc = torch.from_numpy(np.array(item.pixels, order="C"))
+            features = self.model.encode(pixels_hwc[None])
             self.append_features(features[0], item.time_s, self.model.encoder.grid(*item.pixels.shape[:2]))
 
     def append_text(self, text: str) -> None:
-        self.append_spans((TextSpan(self.model.token_ids(text)),))
+        self.append_spans((TextSpan(self.model.token_ids(Text(text).text)),))
 
     @torch.inference_mode()
     def append_features(
@@ -92,8 +95,8 @@ class Session:
 
     def generate(self, max_new_tokens: int) -> str:
         """Greedy decoding up to the end token or ``max_new_tokens``."""
-        if max_new_tokens < 1:
-            raise UsageError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+        if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {max_new_tokens!r}; give a whole number of at least 1")
         tokens: list[int] = []
         while len(tokens) < max_new_tokens and (not tokens or tokens[-1] not in self.model.stops):
             tokens.append(self.step())

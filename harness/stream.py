@@ -40,6 +40,10 @@ class Text:
 
     text: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise UsageError(f"a text is of type {type(self.text).__name__}; give a str")
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:

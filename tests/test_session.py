@@ -169,6 +169,64 @@ def test_features_of_another_encoder_are_refused(model: FusedModel) -> None:
         model.session().append_features(torch.zeros(4, 7), 0.0)
 
 
+def test_features_of_another_precision_are_taken_and_of_another_library_refused() -> None:
+    model = build_model("casa", {}, "tiny-qwen3", seed=0)
+    features = model.encode(torch.from_numpy(picture(1).pixels)[None])[0].half()
+    half, single = model.session(), model.session()
+    for session, given in ((half, features), (single, features.float())):
+        session.append_features(given, 0.0)
+        session.append(QUESTION)
+    assert torch.equal(half.next_logits(), single.next_logits())
+    with pytest.raises(UsageError, match="features are of type ndarray; give a torch tensor"):
+        half.append_features(features.numpy(), 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_that_are_a_flipped_view_or_read_only_are_taken() -> None:
+    model = build_model("casa", {}, "tiny-qwen3", seed=0)
+    flipped = picture(1).pixels[:, ::-1, ::-1]
+    fixed = flipped.copy()
+    fixed.setflags(write=False)
+    logits = []
+    for pixels in (flipped, fixed, flipped.copy()):
+        session = model.session()
+        session.append(Frame(pixels, 0.0))
+        session.append(QUESTION)
+        logits.append(session.next_logits())
+    assert torch.equal(logits[0], logits[2])
+    assert torch.equal(logits[1], logits[2])
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "3", None])
+def test_a_number_of_new_tokens_that_is_none_is_refused(number: int) -> None:
+    session = build_model("casa", {}, "tiny-qwen3", seed=0).session()
+    with pytest.raises(UsageError, match=r"max_new_tokens is .*; give a whole number of at least 1"):
+        session.generate(number)
+
+
+def test_a_text_that_is_no_text_is_refused() -> None:
+    session = build_model("casa", {}, "tiny-qwen3", seed=0).session()
+    with pytest.raises(UsageError, match="a text is of type int; give a str"):
+        session.append_text(3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a text is of type NoneType; give a str"):
+        Text(None)  # type: ignore[arg-type]
+
+
+def test_an_empty_text_changes_nothing(model: FusedModel) -> None:
+    session = model.session()
+    session.append(picture(1))
+    session.append(QUESTION)
+    before, kept = session.next_logits().clone(), session.state_bytes()
+    session.append("")
+    session.append_spans(())
+    assert torch.equal(session.next_logits(), before)
+    assert session.state_bytes() == kept
+    session.append(picture(2, time_s=1.0))
+    session.append("")
+    with pytest.raises(UsageError, match="ends with an image"):
+        session.generate(1)
+
+
 def test_a_limit_below_zero_is_refused() -> None:
     with pytest.raises(UsageError, match="casa max_images=-1 is not usable"):
         build_model("casa", {"max_images": -1}, "tiny-qwen3", seed=0)
