@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -60,6 +60,15 @@ class MemoryOrder:
     prefill_pixels: Order
     streaming_frames: Order
     streaming_pixels: Order
+
+    def __post_init__(self) -> None:
+        for axis in dataclasses.fields(self):
+            order: object = getattr(self, axis.name)
+            if order not in get_args(Order):
+                raise UsageError(
+                    f"memory order {axis.name}={order!r} is not usable; give 0 (constant), 1 (linear) or "
+                    "2 (quadratic)"
+                )
 
 
 @dataclass
@@ -127,8 +136,14 @@ class FusionMethod(nn.Module, ABC):
     kept of the images. Every question is then asked in a pass of its own; chunking and branches change
     results."""
 
+    def __init_subclass__(cls) -> None:
+        # A class that is not registered has a name too, and not that of the method that it extends.
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
     def __init__(self, config: FusionConfig, decoder: Decoder) -> None:
         super().__init__()
+        check_least(self.name, config, {"max_images": 0})
         self.config = config
         self.layers = len(decoder.blocks)
 
@@ -266,12 +281,17 @@ def drop_past_windows(step: Step, *buffers: str, span: int | None = 1) -> None:
             buffer.keep(buffer.columns["window"] >= first)
 
 
-def check_declaration(name: str, cls: type) -> None:
-    """Raise a UsageError that names what a registered class lacks."""
+def check_declaration(name: str, cls: object) -> None:
+    """Raise a UsageError that names what a method's class lacks."""
     if not (isinstance(cls, type) and issubclass(cls, FusionMethod)):
         raise UsageError(f"method {name!r} is {cls!r}; it must be a subclass of harness.fusion.FusionMethod")
     missing = [a for a in ("summary", "paper", "memory") if not hasattr(cls, a)]
     if missing:
         raise UsageError(f"method {name!r} lacks the class variable(s) {', '.join(missing)}")
-    if not (dataclasses.is_dataclass(cls.Config) and issubclass(cls.Config, FusionConfig)):
+    if not isinstance(cls.memory, MemoryOrder):
+        raise UsageError(f"method {name!r} has memory={cls.memory!r}; give a harness.fusion.MemoryOrder")
+    if cls.__abstractmethods__:
+        raise UsageError(f"method {name!r} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+    # A class that only inherits from a dataclass would lose the fields that it adds.
+    if not ("__dataclass_fields__" in vars(cls.Config) and issubclass(cls.Config, FusionConfig)):
         raise UsageError(f"method {name!r}: Config must be a frozen dataclass that extends FusionConfig")

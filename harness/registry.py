@@ -63,6 +63,9 @@ class Registry(Generic[T]):
         self._origins[name] = origin
 
     def get(self, name: str) -> T:
+        """The item of a name; what ships here and what entry points name is imported for it first."""
+        if name not in self._items:
+            discover()
         if name not in self._items:
             raise unknown(self.noun, name, self._items)
         return self._items[name]

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.errors import UsageError
 from harness.layout import FrameSpan, PackedSample, Span, TextSpan
-from harness.stream import Frame, Text
+from harness.stream import Frame, Text, check_time
 
 if TYPE_CHECKING:
     from harness.vlm import FusedModel
@@ -29,33 +30,45 @@ class Session:
         self.state = model.fusion.new_state()
         self._last: Tensor | None = None
         self._ends_with_image = False
+        self._time_s: float | None = None
         self.append_spans((TextSpan(torch.tensor([model.bos])),))
 
-    def append(self, item: Text | Frame) -> None:
+    def append(self, item: Text | Frame | str) -> None:
         """Append a text span or a frame (encoded here)."""
-        if isinstance(item, Text):
-            self.append_text(item.text)
+        if isinstance(item, Text | str):
+            self.append_text(item if isinstance(item, str) else item.text)
+        elif not isinstance(item, Frame):
+            raise UsageError(f"a session takes Text, Frame or str, not {type(item).__name__}")
         else:
-            features = self.model.encode(torch.from_numpy(item.pixels)[None])
+            # A copy: pixels may be read-only or a flipped view, which torch does not take.
+            pixels_hwc = torch.from_numpy(np.array(item.pixels, order="C"))
+            features = self.model.encode(pixels_hwc[None])
             self.append_features(features[0], item.time_s, self.model.encoder.grid(*item.pixels.shape[:2]))
 
     def append_text(self, text: str) -> None:
-        self.append_spans((TextSpan(self.model.token_ids(text)),))
+        self.append_spans((TextSpan(self.model.token_ids(Text(text).text)),))
 
     @torch.inference_mode()
     def append_features(
         self, features_nd: Tensor, time_s: float, grid: tuple[int, int] | None = None
     ) -> None:
         """Append a frame that is already encoded: [N, D], its time in seconds, its rows and columns."""
+        check_time(time_s, self._time_s)
         tokens = self.model.frame_tokens(features_nd[None], [time_s])[0]
         self.append_spans((FrameSpan(tokens, time_s, grid),))
 
     @torch.inference_mode()
     def append_spans(self, spans: Sequence[Span]) -> None:
         """Append a chunk in one pass."""
+        last = self._time_s
+        for span in spans:
+            if isinstance(span, FrameSpan):
+                check_time(span.time_s, last)
+                last = span.time_s
         h_rd, layout = self.model.fusion.run([PackedSample(tuple(spans))], self.model.decoder, self.state)
         if len(layout.rows):
             self._last = h_rd[-1:].clone()
+        self._time_s = last
         for span in spans:
             if isinstance(span, FrameSpan) or len(span.ids):
                 self._ends_with_image = isinstance(span, FrameSpan)
@@ -82,8 +95,8 @@ class Session:
 
     def generate(self, max_new_tokens: int) -> str:
         """Greedy decoding up to the end token or ``max_new_tokens``."""
-        if max_new_tokens < 1:
-            raise UsageError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+        if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {max_new_tokens!r}; give a whole number of at least 1")
         tokens: list[int] = []
         while len(tokens) < max_new_tokens and (not tokens or tokens[-1] not in self.model.stops):
             tokens.append(self.step())
@@ -93,7 +106,7 @@ class Session:
         """An independent continuation of this session; storage is shared."""
         copy = object.__new__(Session)
         copy.model, copy.state, copy._last = self.model, self.state.fork(), self._last
-        copy._ends_with_image = self._ends_with_image
+        copy._ends_with_image, copy._time_s = self._ends_with_image, self._time_s
         return copy
 
     def state_tensors(self) -> dict[str, list[Tensor]]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +25,24 @@ Pixels = npt.NDArray[np.uint8]
 """One image: [height, width, 3], RGB, 0..255."""
 
 
+def check_time(time_s: float, before: float | None = None) -> None:
+    """Raise a UsageError for a frame's time that is no finite number or lies before the last frame's."""
+    given: object = time_s
+    if not isinstance(given, Real) or not math.isfinite(given):
+        raise UsageError(f"a frame is at time_s={time_s!r}; give its time in seconds, a finite number")
+    if before is not None and time_s < before:
+        raise UsageError(f"a frame at {time_s} s follows one at {before} s; frames come in the order of time")
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A span of text, tokenised where it stands."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise UsageError(f"a text is of type {type(self.text).__name__}; give a str")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +53,12 @@ class Frame:
     time_s: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, np.ndarray):
+            raise UsageError(
+                f"a frame has pixels of type {type(self.pixels).__name__}; it needs a numpy array, uint8 "
+                "[height, width, 3]: convert it with numpy.asarray"
+            )
+        check_time(self.time_s)
         shape = self.pixels.shape
         if self.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
             broken = ""
@@ -65,12 +86,15 @@ class Stream:
     items: tuple[Item, ...]
 
     def __post_init__(self) -> None:
+        for item in self.items:
+            if not isinstance(item, Text | Frame):
+                raise UsageError(
+                    f"a stream has an item of type {type(item).__name__}; "
+                    "give Text and Frame, or use Stream.of"
+                )
         times = [frame.time_s for frame in self.frames]
         for before, after in itertools.pairwise(times):
-            if not after >= before:
-                raise UsageError(
-                    f"a frame at {after} s follows one at {before} s; frames come in the order of time"
-                )
+            check_time(after, before)
 
     @classmethod
     def of(cls, items: Iterable[Item | str]) -> Stream:

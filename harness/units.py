@@ -7,6 +7,7 @@ import re
 from harness.errors import UsageError
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 _LARGEST_SHOWN = 999.5
 
 
@@ -22,6 +23,15 @@ def bytes_text(amount: float) -> str:
 def exact_bytes(amount: int) -> str:
     """The exact number, and the same in words where it is a long one."""
     return f"{amount:,} bytes" + (f" ({bytes_text(amount)})" if abs(amount) >= 1024 else "")
+
+
+def operations_text(amount: float) -> str:
+    """Three digits and a decimal unit: ``1.93 TFLOP``."""
+    unit = 0
+    while amount >= _LARGEST_SHOWN and unit < len(_DECIMAL) - 1:
+        amount /= 1000
+        unit += 1
+    return f"{amount:.3g} {_DECIMAL[unit]}FLOP"
 
 
 def parse_bytes(text: str) -> int:

@@ -109,8 +109,15 @@ class FusedModel(nn.Module):
         return tuple(spans)
 
     def frame_tokens(self, features_fnd: Tensor, times_s: list[float]) -> Tensor:
-        """Features [F, N, D] and F times → tokens [F, N, d]."""
-        return cast("Tensor", self.connector(features_fnd.to(self.device), times_s))
+        """Features [F, N, D] and F times → tokens [F, N, d]. Raises UsageError for another width D."""
+        if not isinstance(features_fnd, Tensor):
+            raise UsageError(f"features are of type {type(features_fnd).__name__}; give a torch tensor")
+        if features_fnd.dim() != 3 or features_fnd.shape[2] != self.encoder.width:
+            raise UsageError(
+                f"features came with shape {list(features_fnd.shape)}, but this model's encoder, "
+                f"{self.encoder.name}, gives [frames, tokens, {self.encoder.width}]; use it to encode them"
+            )
+        return cast("Tensor", self.connector(features_fnd.to(self.connector.project.weight), times_s))
 
     def session(self) -> Session:
         """A streaming session that starts with nothing but the start token."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,21 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="No space left on device"):
         replace(path, fail)
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("config.json", "old")]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "models.build_model('casa', {'gists': 1}, 'tiny-qwen3', seed=0)",
+        "models.load_model(models.SHIPPED / 'casa' / 'seed0')",
+        "models.find_weights('casa', {}, 'tiny-qwen3', 0)",
+    ],
+)
+def test_a_program_that_uses_models_need_not_discover_first(call: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"from harness import models; assert {call} is not None"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

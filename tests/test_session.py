@@ -126,6 +126,112 @@ def test_pixels_that_are_not_numbers_are_named() -> None:
         Frame(pixels, 0.0)  # type: ignore[arg-type]  # what a user may pass by mistake
 
 
+@pytest.mark.parametrize("pixels", [torch.zeros(16, 16, 3), [[0]]])
+def test_pixels_that_are_no_numpy_array_are_named(pixels: object) -> None:
+    with pytest.raises(UsageError, match=r"type (Tensor|list).*numpy"):
+        Frame(pixels, 0.0)  # type: ignore[arg-type]  # what a user may pass by mistake
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf"), "1"])
+def test_a_time_that_is_no_finite_number_is_refused(model: FusedModel, time_s: float) -> None:
+    with pytest.raises(UsageError, match="finite number"):
+        picture(1, time_s=time_s)
+    with pytest.raises(UsageError, match="finite number"):
+        model.session().append_features(torch.zeros(4, model.encoder.width), time_s)
+
+
+def test_a_frame_of_an_earlier_time_is_refused_and_nothing_is_lost(model: FusedModel) -> None:
+    session = model.session()
+    session.append(picture(1, time_s=5.0))
+    session.append(QUESTION)
+    before = session.next_logits().clone()
+    for late in (session, session.fork()):
+        with pytest.raises(UsageError, match=r"1\.0 s follows one at 5\.0 s"):
+            late.append(picture(2, time_s=1.0))
+        assert torch.equal(late.next_logits(), before)
+    session.append(picture(2, time_s=5.0))
+
+
+def test_plain_strings_are_text_and_other_items_are_refused() -> None:
+    model = build_model("casa", {}, "tiny-qwen3", seed=0)
+    plain, typed = model.session(), model.session()
+    plain.append(QUESTION.text)
+    typed.append(QUESTION)
+    assert torch.equal(plain.next_logits(), typed.next_logits())
+    with pytest.raises(UsageError, match="not ndarray"):
+        plain.append(np.zeros((16, 16, 3), dtype=np.uint8))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"item of type str.*Stream\.of"):
+        Stream(("red",))  # type: ignore[arg-type]
+
+
+def test_features_of_another_encoder_are_refused(model: FusedModel) -> None:
+    with pytest.raises(UsageError, match=rf"shape \[1, 4, 7\].*{model.encoder.width}"):
+        model.session().append_features(torch.zeros(4, 7), 0.0)
+
+
+def test_features_of_another_precision_are_taken_and_of_another_library_refused() -> None:
+    model = build_model("casa", {}, "tiny-qwen3", seed=0)
+    features = model.encode(torch.from_numpy(picture(1).pixels)[None])[0].half()
+    half, single = model.session(), model.session()
+    for session, given in ((half, features), (single, features.float())):
+        session.append_features(given, 0.0)
+        session.append(QUESTION)
+    assert torch.equal(half.next_logits(), single.next_logits())
+    with pytest.raises(UsageError, match="features are of type ndarray; give a torch tensor"):
+        half.append_features(features.numpy(), 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_that_are_a_flipped_view_or_read_only_are_taken() -> None:
+    model = build_model("casa", {}, "tiny-qwen3", seed=0)
+    flipped = picture(1).pixels[:, ::-1, ::-1]
+    fixed = flipped.copy()
+    fixed.setflags(write=False)
+    logits = []
+    for pixels in (flipped, fixed, flipped.copy()):
+        session = model.session()
+        session.append(Frame(pixels, 0.0))
+        session.append(QUESTION)
+        logits.append(session.next_logits())
+    assert torch.equal(logits[0], logits[2])
+    assert torch.equal(logits[1], logits[2])
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "3", None])
+def test_a_number_of_new_tokens_that_is_none_is_refused(number: int) -> None:
+    session = build_model("casa", {}, "tiny-qwen3", seed=0).session()
+    with pytest.raises(UsageError, match=r"max_new_tokens is .*; give a whole number of at least 1"):
+        session.generate(number)
+
+
+def test_a_text_that_is_no_text_is_refused() -> None:
+    session = build_model("casa", {}, "tiny-qwen3", seed=0).session()
+    with pytest.raises(UsageError, match="a text is of type int; give a str"):
+        session.append_text(3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a text is of type NoneType; give a str"):
+        Text(None)  # type: ignore[arg-type]
+
+
+def test_an_empty_text_changes_nothing(model: FusedModel) -> None:
+    session = model.session()
+    session.append(picture(1))
+    session.append(QUESTION)
+    before, kept = session.next_logits().clone(), session.state_bytes()
+    session.append("")
+    session.append_spans(())
+    assert torch.equal(session.next_logits(), before)
+    assert session.state_bytes() == kept
+    session.append(picture(2, time_s=1.0))
+    session.append("")
+    with pytest.raises(UsageError, match="ends with an image"):
+        session.generate(1)
+
+
+def test_a_limit_below_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match="casa max_images=-1 is not usable"):
+        build_model("casa", {"max_images": -1}, "tiny-qwen3", seed=0)
+
+
 def test_features_that_are_not_numbers_never_become_an_answer(model: FusedModel) -> None:
     session = model.session()
     features = torch.full((4, model.encoder.width), float("nan"))

@@ -25,9 +25,7 @@ Methods = Annotated[
     Texts,
     typer.Option("--methods", "--method", help="Methods, as NAME or NAME:FIELD=VALUE+...; all by default."),
 ]
-Backbone = Annotated[
-    str, typer.Option(help="Registered backbone (see `harness list`), or a checkpoint folder.")
-]
+Backbone = Annotated[str, typer.Option(help="Registered backbone, or a checkpoint folder.")]
 Resolution = Annotated[Texts, typer.Option(help="Pixels: 224, or HEIGHTxWIDTH.", show_default="64")]
 TextTokens = Annotated[int, typer.Option(help="Tokens of the fixed text.")]
 PerFrame = Annotated[int, typer.Option(help="Text tokens after every frame; 0 is the regime of fixed text.")]
@@ -55,7 +53,7 @@ def bench_command(
     ] = "adamw-foreach",
     memory: Annotated[
         str,
-        typer.Option(help="counted: live tensors, without storage. A GPU's own peak is `harness eval`'s."),
+        typer.Option(help="counted: live tensors, without storage."),
     ] = "counted",
     out: Annotated[Path | None, typer.Option(help="Folder to keep the records in.")] = None,
     plugin: Plugins = None,

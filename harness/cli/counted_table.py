@@ -11,9 +11,9 @@ from rich.text import Text
 from harness.cli.table import NONE, new_table, show_table
 from harness.counting.records import Cost, CountRecord, Peak
 from harness.plan import method_label
-from harness.units import bytes_text
+from harness.units import bytes_text, operations_text
 
-_COLUMNS = ("peak", "above resting", "phase", "kv bytes", "kv tokens", "kv / declared", "TFLOP", "route")
+_COLUMNS = ("peak", "above resting", "phase", "kv bytes", "kv tokens", "kv / declared", "operations", "route")
 
 
 def print_counted(records: Sequence[CountRecord], stream: TextIO) -> None:
@@ -41,7 +41,7 @@ def _add(table: Table, start: list[str], peak: Peak | None) -> None:
             bytes_text(peak.counted.kv_bytes) if peak.state_bytes else NONE,
             f"{peak.kv_tokens:,}" if peak.state_bytes else NONE,
             _ratio(peak.counted, peak.analytic),
-            NONE if peak.counted.flops is None else f"{peak.counted.flops / 1e12:.3g}",
+            NONE if peak.counted.flops is None else operations_text(peak.counted.flops),
             " ".join(peak.routes),
         ]
     table.add_row(*map(Text, start + cells))

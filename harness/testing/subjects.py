@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness import registry
 from harness.backbones.decoder import Decoder
 from harness.errors import UsageError
-from harness.fusion import FusionConfig, FusionMethod
+from harness.fusion import FusionConfig, FusionMethod, check_declaration
 from harness.layout import Layout, PackedSample, Span
 from harness.settings import build_config, changed, to_text
 from harness.spec import MethodSpec
@@ -76,7 +76,7 @@ class Target:
     def of(cls, method: str | type[FusionMethod], settings: Mapping[str, object]) -> Self:
         """From a class, a registered name, or a name with settings as on the command line.
 
-        Raises UsageError for unknown names and settings.
+        Raises UsageError for unknown names and settings, and for a class that lacks what a method declares.
         """
         if isinstance(method, str):
             registry.discover()
@@ -84,9 +84,8 @@ class Target:
             found, settings = registry.methods.get(spec.name), {**spec.config, **settings}
         else:
             found = method
-        # A subclass inherits the name of the method that it extends.
-        name = str(vars(found).get("name", found.__name__))
-        return cls(name, found, build_config(found.Config, settings, f"method {name!r}"))
+            check_declaration(getattr(method, "__name__", repr(method)), method)
+        return cls(found.name, found, build_config(found.Config, settings, f"method {found.name!r}"))
 
     def __str__(self) -> str:
         settings = [f"{field}={to_text(value)}" for field, value in changed(self.config).items()]

@@ -13,8 +13,11 @@ import pytest
 
 import harness
 from harness.errors import UsageError
+from harness.records import Outcome, Skipped
 from harness.registry import BrokenPlugin
 from harness.spec import TrainSpec
+from harness.store import Store
+from tests.report import synthetic
 
 from .conftest import World
 
@@ -112,7 +115,25 @@ def test_train_refuses_what_cannot_be_used(
 
 
 def test_report_prints_where_it_is(world: World) -> None:
-    assert world.run("report", world.folder).stdout == f"report: {world.folder / 'report.md'}\n"
+    written = Store(world.folder).open()
+    written.write(synthetic.record(synthetic.key()), [])
+    written.write(synthetic.record(synthetic.key("vanilla_ca"), synthetic.failed()), [])
+    done = world.run("report", world.folder)
+    assert done.exit_code == 0
+    assert done.stdout == f"report: {world.folder / 'report.md'}\n"
+
+
+@pytest.mark.parametrize("outcomes", [[], [synthetic.failed()], [synthetic.failed(), Skipped(reason="no")]])
+def test_report_of_no_measured_cell_is_written_and_is_no_success(
+    world: World, outcomes: list[Outcome]
+) -> None:
+    written = Store(world.folder).open()
+    for number, outcome in enumerate(outcomes):
+        written.write(synthetic.record(synthetic.key(seed=number), outcome), [])
+    done = world.run("report", world.folder)
+    assert done.exit_code == 3
+    assert done.stdout == f"report: {world.folder / 'report.md'}\n"
+    assert f"nothing measured: none of the {len(outcomes)} cells" in done.stderr
 
 
 def test_report_of_nothing_is_a_usage_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

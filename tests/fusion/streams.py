@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -25,6 +27,16 @@ def spans_from(seed: int, plan: list[tuple[str, int]]) -> tuple[Span, ...]:
             tokens: Tensor = torch.randn(1 + number, WIDTH, generator=generator)
             spans.append(FrameSpan(tokens, time_s))
     return tuple(spans)
+
+
+def in_double(spans: tuple[Span, ...]) -> PackedSample:
+    """A stream with its frames' tokens in float64."""
+    return PackedSample(
+        tuple(
+            replace(span, tokens=span.tokens.double()) if isinstance(span, FrameSpan) else span
+            for span in spans
+        )
+    )
 
 
 items = st.one_of(

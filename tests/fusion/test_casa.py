@@ -4,22 +4,22 @@ insertion."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from torch import Tensor, nn
+from torch import Tensor
 
-from harness.backbones.decoder import Decoder, DecoderBlock, Projections
+from harness.backbones.decoder import Decoder
 from harness.errors import UsageError
 from harness.fusion import FusionMethod
 from harness.fusion_impls.casa import CASA, CASAConfig
-from harness.layout import FrameSpan, Kind, PackedSample, Span, TextSpan
+from harness.layout import FrameSpan, Kind, PackedSample, Span
+from harness.testing.subjects import BACKBONES, Target
 
+from .casa_equations import dense_casa
 from .conftest import Pair
-from .streams import plans, seeds, spans_from
+from .streams import in_double, plans, seeds, spans_from
 
 TOLERANCE = 1e-9
 Build = Callable[..., Pair]
@@ -58,182 +58,17 @@ SINGLE_DIFFERENCES: list[dict[str, object]] = [
     {"image_updates": "ffn"},
     {"image_updates": "attention"},
     {"image_updates": "both", "windows": 2, "window_size": 2},
+    {"image_updates": "attention", "windows": 2, "gists": 0},
     {"gists": 0},
     {"gists": 4},
     {"gists": 0, "pooled_gists": 1},
+    {"gists": 1, "pooled_gists": 2, "window_size": 1},
     {"keys": "image", "gists": 0, "pooled_gists": 3},
     {"gists": 0, "windows": 2},
     {"gists": 0, "windows": 3, "pooled_gists": 2},
     {"gists": 0, "windows": "all"},
     {"parameters": "shared", "gists": 0, "windows": "all"},
 ]
-
-
-@dataclass
-class Place:
-    """What the equations need to know of one text, gist or image token."""
-
-    kind: Kind
-    order: int
-    position: int
-    window: int
-    frame: int
-
-
-@dataclass
-class Tokens:
-    """A stream written out token by token; hidden states beside their places."""
-
-    text: list[Place] = field(default_factory=list)
-    image: list[Place] = field(default_factory=list)
-    pooled: list[Place] = field(default_factory=list)
-    h: list[Tensor] = field(default_factory=list)
-    y: list[Tensor] = field(default_factory=list)
-    p: list[Tensor] = field(default_factory=list)
-
-
-def write_out(decoder: Decoder, fusion: CASA, spans: tuple[Span, ...]) -> Tokens:
-    config, tokens = fusion.c, Tokens()
-    order, position, window, frame, last = 0, 0, -1, -1, None
-
-    def add_text(kind: Kind, vector: Tensor) -> None:
-        nonlocal order, position
-        tokens.text.append(Place(kind, order, position, window, frame))
-        tokens.h.append(vector)
-        order, position = order + 1, position + 1
-
-    after_frame = False
-    for span in spans:
-        if isinstance(span, TextSpan):
-            for token in span.ids.tolist():
-                add_text(Kind.TEXT, decoder.embed.weight[token])
-            after_frame = after_frame and not len(span.ids)
-            continue
-        frame += 1
-        window += 0 if after_frame and span.time_s == last else 1
-        y_nd = span.tokens.double()
-        for number, y in enumerate(y_nd):
-            shift = number if fusion.positions == "one_per_token" else 0
-            tokens.image.append(Place(Kind.IMAGE, order, position + shift, window, frame))
-            tokens.y.append(y)
-            order += 1
-        if fusion.pool is not None:
-            weights = torch.softmax(y_nd @ fusion.pool.score.weight.T, dim=0)
-            for j in range(config.pooled_gists):
-                tokens.pooled.append(Place(Kind.GIST, order, position, window, frame))
-                tokens.p.append((weights[:, j : j + 1] * y_nd).sum(dim=0) @ fusion.pool.project.weight.T)
-        position += {"one_per_frame": 1, "one_per_token": len(y_nd)}.get(fusion.positions or "aside", 0)
-        for j in range(config.gists):
-            add_text(Kind.GIST, fusion.gist_tokens[j])
-        last, after_frame = span.time_s, True
-    return tokens
-
-
-def sees(config: CASAConfig, tokens: Tokens, query: Place, key: Place, pooled: bool) -> bool:
-    """The equations' visibility, one pair at a time."""
-    span = 10**9 if config.windows == "all" else int(config.windows)
-    near = query.window - span < key.window <= query.window
-    if query.kind == Kind.GIST:
-        return key.kind == Kind.IMAGE and key.window == query.window and key.frame <= query.frame
-    if pooled:
-        return query.kind == Kind.TEXT and key.window <= query.window - span
-    if key.kind == Kind.IMAGE:
-        return near and key.order <= query.order
-    if config.keys == "image" or not near or key.order > query.order:
-        return False
-    between = [
-        other
-        for other in tokens.text
-        if key.order < other.order <= query.order and query.window - span < other.window <= query.window
-    ]
-    # The bound counts the text tokens before the query, itself not among them.
-    distance = len(between) + (1 if query.kind == Kind.IMAGE else 0)
-    return config.window_size is None or distance <= config.window_size
-
-
-def heads(projection: nn.Module, norm: nn.Module, x_td: Tensor, width: int) -> Tensor:
-    x: Tensor = projection(x_td)
-    return norm(x.view(len(x), -1, width))  # type: ignore[no-any-return]
-
-
-def eager(
-    decoder: Decoder, attention: Projections, q_from: tuple[Tensor, list[Place]], kv: Any, mask: Tensor
-) -> Tensor:
-    """Softmax attention over a dense mask, before the output projection; ``kv`` is (x, places, rotate)."""
-    x, places, rotate = kv
-    q = heads(attention.q_proj, attention.q_norm, q_from[0], attention.head_dim)
-    k = heads(attention.k_proj, attention.k_norm, x, attention.head_dim)
-    v = heads(attention.v_proj, nn.Identity(), x, attention.head_dim)
-    if rotate:
-        q, k = (
-            attention.rotated(t, decoder.rope(torch.tensor([p.position for p in at]), x[:1]))
-            for t, at in ((q, q_from[1]), (k, places))
-        )
-    groups = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-    scores = torch.einsum("thd,shd->hts", q, k) * attention.scale
-    scores = scores.masked_fill(~mask, -torch.inf)
-    weights = torch.nan_to_num(torch.softmax(scores, dim=-1))
-    return torch.einsum("hts,shd->thd", weights, v).flatten(1)
-
-
-def dense_casa(decoder: Decoder, fusion: CASA, spans: tuple[Span, ...]) -> Tensor:
-    """The text and gist rows' output of all blocks, from the equations."""
-    config, tokens = fusion.c, write_out(decoder, fusion, spans)
-    h = torch.stack(tokens.h)
-    empty = h[:0]
-    y, p = (torch.stack(part) if part else empty for part in (tokens.y, tokens.p))
-    keys = tokens.image + tokens.text + tokens.pooled
-    is_pooled = [False] * (len(keys) - len(tokens.pooled)) + [True] * len(tokens.pooled)
-
-    def mask(queries: list[Place]) -> Tensor:
-        rows = [
-            [sees(config, tokens, q, k, pool) for k, pool in zip(keys, is_pooled, strict=True)]
-            for q in queries
-        ]
-        return torch.tensor(rows, dtype=torch.bool).view(len(queries), len(keys))
-
-    text_mask, image_mask = mask(tokens.text), mask(tokens.image)
-    causal = torch.ones(len(h), len(h), dtype=torch.bool).tril()
-
-    def self_attention(block: DecoderBlock, x: Tensor) -> Tensor:
-        attended = eager(decoder, block.attention, (x, tokens.text), (x, tokens.text, True), causal)
-        return block.attention.o_proj(attended)  # type: ignore[no-any-return]
-
-    for i in range(fusion.layers):
-        block = decoder.block(i)
-        slot = fusion.slots.get(i)
-        x, z, u = block.norm(h), block.norm(y), block.norm(p)
-        cross = torch.zeros_like(h)
-        if slot is not None:
-            own = config.parameters == "own"
-            attention = fusion.cross[slot] if own else block.attention
-            assert isinstance(attention, Projections)
-            kv = (torch.cat((z, x, u)), keys, fusion.positions is not None)
-            cross = attention.o_proj(eager(decoder, attention, (x, tokens.text), kv, text_mask))
-            if config.image_updates in ("attention", "both") and len(y):
-                y = y + attention.o_proj(eager(decoder, attention, (z, tokens.image), kv, image_mask))
-        if slot is None:
-            h = h + self_attention(block, x)
-        elif config.placement == "parallel":
-            h = h + self_attention(block, x) + cross
-        else:
-            h = h + cross
-            if config.placement == "before":
-                h = h + self_attention(block, block.normed(h))
-        h = h + block.mlp(block.ffn_norm(h))
-        if config.image_updates in ("ffn", "both"):
-            y = y + block.mlp(block.ffn_norm(y))
-    return h
-
-
-def in_double(spans: tuple[Span, ...]) -> PackedSample:
-    return PackedSample(
-        tuple(
-            replace(span, tokens=span.tokens.double()) if isinstance(span, FrameSpan) else span
-            for span in spans
-        )
-    )
 
 
 @some
@@ -249,6 +84,21 @@ def test_every_setting_equals_its_dense_equation(
     spans = spans_from(seed, plan)
     fast, _ = fusion.run([in_double(spans)], decoder)
     torch.testing.assert_close(fast, dense_casa(decoder, fusion, spans), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("placement", ["parallel", "before", "replace"])
+@pytest.mark.parametrize("parameters", ["own", "shared"])
+def test_a_bias_of_the_output_projection_counts_as_often_as_the_projection(
+    placement: str, parameters: str
+) -> None:
+    setting = {"placement": placement, "parameters": parameters, "pooled_gists": 1}
+    subject = Target.of("casa", setting).build("llama")
+    assert isinstance(subject.fusion, CASA)
+    assert subject.decoder.block(0).attention.o_proj.bias is not None
+    spans = spans_from(4, [("text", 2), ("frame", 3), ("text", 2), ("frame", 2), ("text", 2)])
+    fast, _ = subject.fusion.run([in_double(spans)], subject.decoder)
+    wanted = dense_casa(subject.decoder, subject.fusion, spans)
+    torch.testing.assert_close(fast, wanted, atol=TOLERANCE, rtol=0)
 
 
 def logits_and_gradients(
@@ -312,6 +162,18 @@ def test_own_layers_start_from_the_self_attention(build: Build) -> None:
     assert list(casa.slots) == [1]
     for name, value in casa.cross[0].state_dict().items():
         assert torch.equal(value, decoder.block(1).attention.state_dict()[name])
+    assert 0.01 < float(casa.gist_tokens.detach().std()) < 0.03
+
+
+def test_every_third_block_replaced_splits_24_blocks_into_16_and_8() -> None:
+    text = BACKBONES["llama"]()
+    text.num_hidden_layers = 24
+    decoder = Decoder(text)
+    casa = CASA(CASAConfig(placement="replace", every=3, keys="image"), decoder)
+    state = casa.new_state()
+    casa.run([PackedSample(spans_from(1, [("frame", 2), ("text", 2)]))], decoder, state)
+    attentions = {name: len(tensors) // 2 for name, tensors in state.tensors().items() if tensors}
+    assert attentions == {"stream_kv": 16, "image_kv": 8}
 
 
 def test_text_before_the_first_image_gets_exactly_nothing_from_the_image_part(build: Build) -> None:
@@ -324,6 +186,17 @@ def test_text_before_the_first_image_gets_exactly_nothing_from_the_image_part(bu
         _, insertion = build("token_insertion")
         assert torch.equal(before, text_only)
         torch.testing.assert_close(text_only, insertion.run([in_double(spans)], decoder)[0])
+
+
+@pytest.mark.parametrize(
+    ("setting", "tokens"),
+    [({}, 2), ({"windows": 2}, 8), ({"windows": 2, "image_updates": "attention"}, 12)],
+)
+def test_images_out_of_sight_are_not_projected(build: Build, setting: dict[str, object], tokens: int) -> None:
+    decoder, casa = build("casa", gists=0, **setting)
+    spans = spans_from(6, [("frame", 3), ("frame", 5), ("frame", 1), ("text", 2)])
+    layout = casa.run([in_double(spans)], decoder)[1]
+    assert len(layout.images) == tokens
 
 
 def streamed(pair: Pair, spans: tuple[Span, ...]) -> dict[str, int]:
@@ -372,10 +245,19 @@ def test_shared_projections_keep_their_text_once(build: Build) -> None:
 @pytest.mark.parametrize(
     ("setting", "names"),
     [
-        ({"every": 4}, "every=4"),
-        ({"gists": -1}, "gists=-1"),
+        ({"every": 4}, "every=4 is not usable; there are 3 blocks"),
+        ({"every": 0}, "every=0 is not usable; give 1 to 65536"),
+        ({"gists": -1}, "gists=-1 is not usable; give 0 to 65536"),
         ({"gists": 10**20}, f"gists={10**20}"),
+        ({"pooled_gists": -1}, "pooled_gists=-1"),
+        ({"pooled_gists": 10**6}, "pooled_gists=1000000 is not usable; give 0 to 65536"),
+        ({"window_size": -1}, "window_size=-1"),
+        ({"window_size": 10**6}, "window_size=1000000 is not usable; give 0 to 65536"),
+        ({"gist": 2}, r"'gist': did you mean 'gists'"),
+        ({"windowsize": 2}, r"'windowsize': did you mean 'window_size'"),
+        ({"placement": "besides"}, "give one of parallel, before, replace"),
         ({"windows": 0}, "windows=0"),
+        ({"windows": 10**6}, "windows=1000000"),
         ({"keys": "image", "window_size": 4}, "window_size"),
         ({"windows": "all", "pooled_gists": 2}, "pooled_gists"),
     ],

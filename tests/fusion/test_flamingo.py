@@ -29,8 +29,8 @@ from ..parts.eager import (
 )
 from ..parts.models import VOCABULARY, Shown, llama, shown, stream
 from .conftest import Pair, use_exact_norms
-from .streams import plans, seeds, spans_from
-from .test_casa import in_double, some
+from .streams import in_double, plans, seeds, spans_from
+from .test_casa import some
 
 Build = Callable[..., Pair]
 WIDTH, LATENTS = 24, 3

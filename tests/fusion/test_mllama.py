@@ -23,8 +23,8 @@ from harness.parts.gates import GatedBlock
 from ..parts.eager import MLLAMA_GATED, disturb, renamed, under, with_sdpa
 from ..parts.models import VOCABULARY, Shown, llama, shown, stream
 from .conftest import Pair, use_exact_norms
-from .streams import seeds, spans_from
-from .test_casa import in_double, some
+from .streams import in_double, seeds, spans_from
+from .test_casa import some
 
 Build = Callable[..., Pair]
 WIDTH, INNER, CROSS = 24, 40, (1, 4)

@@ -18,8 +18,8 @@ from harness.parts.perceiver import Perceiver
 
 from ..parts.eager import latents_of
 from .conftest import Pair
-from .streams import plans, question, seeds, spans_from
-from .test_casa import in_double, some
+from .streams import in_double, plans, question, seeds, spans_from
+from .test_casa import some
 
 Build = Callable[..., Pair]
 VARIANTS: Sequence[dict[str, object]] = (

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from torch import Tensor
 
 from harness.backbones.decoder import DecoderBlock
 from harness.errors import UsageError
-from harness.fusion import Step
+from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step
 from harness.fusion_impls.token_insertion import TokenInsertion
+from harness.layout import Cursor, Layout, PackedSample, lay_out
 from harness.testing import PropertyError, check_fusion_method
 from harness.testing.plans import Item, Plan, atoms, chunkings, random_plan
+from harness.testing.subjects import Target
 
 
 class SeesNextRow(TokenInsertion):
@@ -26,6 +30,17 @@ class RaisesOnFrames(TokenInsertion):
     def begin(self, step: Step) -> None:
         if len(set(step.layout.images.frame.tolist())) > 1:
             raise LookupError("two frames\nand more")
+
+
+class Unregistered(FusionMethod):
+    """Has nothing but what a method must have, and was never registered."""
+
+    summary = "plain insertion"
+    paper = "none"
+    memory = MemoryOrder(prefill_frames=1, prefill_pixels=1, streaming_frames=1, streaming_pixels=1)
+
+    def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
+        return lay_out(samples, cursors, width=width, positions="one_per_frame", inline=True)
 
 
 def test_a_failure_names_everything_and_runs_again() -> None:
@@ -59,6 +74,39 @@ def test_what_a_method_raises_is_a_failure_with_its_cause() -> None:
         check_fusion_method(RaisesOnFrames, properties=["batch"], plan="0: f2 f2")
     assert isinstance(caught.value.__cause__, LookupError)
     assert "the method itself fails" in caught.value.cause
+
+
+def test_a_class_that_is_not_registered_goes_by_its_own_name() -> None:
+    assert check_fusion_method(Unregistered, properties=["batch"], streams=1) == ("batch",)
+    with pytest.raises(UsageError, match="2 images, but Unregistered is set to max_images=1"):
+        Target.of(Unregistered, {"max_images": 1}).build("qwen3").run([Plan.parse("0: f2 t1 f2").sample()])
+
+
+class PlainConfig(FusionConfig):
+    """Not a dataclass itself, so that its field would be lost."""
+
+    tokens: int = 4
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (object, "'object' is .*must be a subclass"),
+        (3, "'3' is 3; it must be a subclass"),
+        (type("Bare", (FusionMethod,), {}), r"'Bare' lacks the class variable\(s\) summary, paper, memory"),
+        (type("Few", (Unregistered,), {"lay_out": FusionMethod.lay_out}), "'Few' lacks lay_out"),
+        (type("Number", (Unregistered,), {"memory": 1}), "'Number' has memory=1; give a .*MemoryOrder"),
+        (type("Plain", (Unregistered,), {"Config": PlainConfig}), "'Plain': Config must be a frozen data"),
+    ],
+)
+def test_a_class_that_is_no_method_is_refused_by_what_it_lacks(cls: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_fusion_method(cls)  # type: ignore[arg-type]  # what a user may pass by mistake
+
+
+def test_an_order_of_memory_beyond_quadratic_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"streaming_frames=3 is not usable; give 0"):
+        MemoryOrder(prefill_frames=1, prefill_pixels=1, streaming_frames=3, streaming_pixels=1)  # type: ignore[arg-type]
 
 
 def test_what_was_checked_is_told() -> None:
