@@ -106,12 +106,11 @@ class Step:
             return self.rope_at(places.position)
         temporal = np.zeros_like(places.position)
         axes = places.position + np.stack((temporal, places.offset[:, 0], places.offset[:, 1]))
-        return self.decoder.mrope(torch.from_numpy(axes).to(self.device), self.decoder.embed.weight[:1])
+        return self.decoder.mrope(torch.from_numpy(axes).to(self.device), self.decoder.embed.weight)
 
     def rope_at(self, positions: Index) -> Rope:
         """Cosines and sines for positions [n]."""
-        like = self.decoder.embed.weight[:1]
-        return self.decoder.rope(torch.from_numpy(positions).to(self.device), like)
+        return self.decoder.rope(torch.from_numpy(positions).to(self.device), self.decoder.embed.weight)
 
 
 class FusionMethod(nn.Module, ABC):
@@ -159,19 +158,15 @@ class FusionMethod(nn.Module, ABC):
         """The rows' embeddings [R, d]: text from the backbone, images from the connector, gists from the
         method."""
         rows, decoder = step.layout.rows, step.decoder
-        tables = {
-            Kind.TEXT: decoder.embed.weight,
-            Kind.IMAGE: step.layout.images.tokens,
-            Kind.GIST: self.gist_embeddings(),
-        }
-        present = [(kind, np.flatnonzero(rows.kind == kind)) for kind in Kind]
+        tables = (decoder.embed.weight, step.layout.images.tokens, self.gist_embeddings())
         parts, order = [], []
-        for kind, where in present:
-            table = tables[kind]
+        for kind, table in enumerate(tables):
+            where = (rows.kind == kind).nonzero()[0]
             if len(where):
                 if table is None:
                     raise UsageError(f"method {self.name} lays out gist rows but has no gist_embeddings()")
-                parts.append(table.index_select(0, torch.from_numpy(rows.source[where]).to(step.device)))
+                source = torch.from_numpy(rows.source[where]).to(step.device)
+                parts.append(table.index_select(0, source))
                 order.append(where)
         if not parts:
             return decoder.embed.weight.new_zeros(0, decoder.width)
@@ -209,8 +204,10 @@ class FusionMethod(nn.Module, ABC):
 
     def _check_count(self, layout: Layout) -> None:
         most = self.config.max_images
+        if most is None:
+            return
         count = max((cursor.frame + 1 for cursor in layout.cursors), default=0)
-        if most is not None and count > most:
+        if count > most:
             raise UsageError(
                 f"a stream has {count} images, but {self.name} is set to max_images={most}; "
                 "show fewer images or raise max_images"
