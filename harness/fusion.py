@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -188,8 +188,9 @@ class FusionMethod(nn.Module, ABC):
         layout = self.lay_out(samples, cursors, decoder.width)
         self._check_count(layout)
         # Also where a chunk has no frame: its empty tokens must not differ in dtype or device.
-        images = dataclasses.replace(layout.images, tokens=layout.images.tokens.to(embedding))
-        layout = dataclasses.replace(layout, images=images)
+        tokens = layout.images.tokens.to(embedding)
+        if tokens is not layout.images.tokens:
+            layout = dataclasses.replace(layout, images=dataclasses.replace(layout.images, tokens=tokens))
         if state is not None:
             rows = layout.rows
             state.text.describe(rows.kind, rows.window, rows.frame)
@@ -197,8 +198,8 @@ class FusionMethod(nn.Module, ABC):
         step = Step(layout, decoder, state, device)
         self.begin(step)
         h_rd = self.embed(step)
-        for i in range(self.layers):
-            h_rd = self.layer(i, decoder.block(i), h_rd, step)
+        for i, block in enumerate(decoder.blocks):
+            h_rd = self.layer(i, cast("DecoderBlock", block), h_rd, step)
         self.finish(step)
         return h_rd, step.layout
 

@@ -300,8 +300,8 @@ def _samples(rows: Rows) -> list[tuple[Index, list[Index]]]:
 def runs(*columns: Index) -> list[tuple[int, int]]:
     """Maximal runs of rows over which every column is constant."""
     n = len(columns[0])
-    if n == 0:
-        return []
+    if n < 2:
+        return [(0, 1)] if n else []
     change = np.zeros(n - 1, dtype=bool)
     for column in columns:
         change |= column[1:] != column[:-1]

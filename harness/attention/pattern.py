@@ -208,13 +208,15 @@ class Pattern:
         rows = self._joined(order)
         if isinstance(rows, Tensor):
             return rows
-        run = np.arange(rows.start, rows.stop)
-        return None if len(run) == self.rows else to_device(run, self.device)
+        if rows.stop - rows.start == self.rows:
+            return None
+        return to_device(np.arange(rows.start, rows.stop), self.device)
 
     def _joined(self, parts: Sequence[Index]) -> slice | Tensor:
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         first, last = int(rows[0]), int(rows[-1])
-        if last - first + 1 == len(rows) and bool((rows[1:] - rows[:-1] == 1).all()):
+        ends_of_a_run = last - first + 1 == len(rows)
+        if ends_of_a_run and (first == last or bool((rows[1:] - rows[:-1] == 1).all())):
             return slice(first, last + 1)
         return to_device(rows, self.device)
 
