@@ -138,7 +138,7 @@ class Pruning(FusionMethod):
         index = torch.cat((others, *chosen)).sort().values
         step.carried[KEPT] = index
         cos, sin = step.rope
-        step.ropes[KEPT] = cos.index_select(1, index), sin.index_select(1, index)
+        step.ropes[KEPT] = cos.index_select(0, index), sin.index_select(0, index)
         self._announce(step, Rows(*(getattr(rows, f.name)[stand_in] for f in dataclasses.fields(Rows))))
 
     def _announce(self, step: Step, rows: Rows) -> None:

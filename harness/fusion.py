@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -115,12 +115,11 @@ class Step:
             return self.rope_at(places.position)
         temporal = np.zeros_like(places.position)
         axes = places.position + np.stack((temporal, places.offset[:, 0], places.offset[:, 1]))
-        return self.decoder.mrope(to_device(axes, self.device), self.decoder.embed.weight[:1])
+        return self.decoder.mrope(to_device(axes, self.device), self.decoder.embed.weight)
 
     def rope_at(self, positions: Index) -> Rope:
         """Cosines and sines for positions [n]."""
-        like = self.decoder.embed.weight[:1]
-        return self.decoder.rope(to_device(positions, self.device), like)
+        return self.decoder.rope(to_device(positions, self.device), self.decoder.embed.weight)
 
 
 class FusionMethod(nn.Module, ABC):
@@ -174,15 +173,10 @@ class FusionMethod(nn.Module, ABC):
         """The rows' embeddings [R, d]: text from the backbone, images from the connector, gists from the
         method."""
         rows, decoder = step.layout.rows, step.decoder
-        tables = {
-            Kind.TEXT: decoder.embed.weight,
-            Kind.IMAGE: step.layout.images.tokens,
-            Kind.GIST: self.gist_embeddings(),
-        }
-        present = [(kind, np.flatnonzero(rows.kind == kind)) for kind in Kind]
+        tables = (decoder.embed.weight, step.layout.images.tokens, self.gist_embeddings())
         parts, order = [], []
-        for kind, where in present:
-            table = tables[kind]
+        for kind, table in enumerate(tables):
+            where = (rows.kind == kind).nonzero()[0]
             if len(where):
                 if table is None:
                     raise UsageError(f"method {self.name} lays out gist rows but has no gist_embeddings()")
@@ -208,8 +202,9 @@ class FusionMethod(nn.Module, ABC):
         layout = self.lay_out(samples, cursors, decoder.width)
         self._check_count(layout)
         # Also where a chunk has no frame: its empty tokens must not differ in dtype or device.
-        images = dataclasses.replace(layout.images, tokens=layout.images.tokens.to(embedding))
-        layout = dataclasses.replace(layout, images=images)
+        tokens = layout.images.tokens.to(embedding)
+        if tokens is not layout.images.tokens:
+            layout = dataclasses.replace(layout, images=dataclasses.replace(layout.images, tokens=tokens))
         if state is not None:
             rows = layout.rows
             state.text.describe(rows.kind, rows.window, rows.frame)
@@ -217,15 +212,17 @@ class FusionMethod(nn.Module, ABC):
         step = Step(layout, decoder, state, device)
         self.begin(step)
         h_rd = self.embed(step)
-        for i in range(self.layers):
-            h_rd = self.layer(i, decoder.block(i), h_rd, step)
+        for i, block in enumerate(decoder.blocks):
+            h_rd = self.layer(i, cast("DecoderBlock", block), h_rd, step)
         self.finish(step)
         return h_rd, step.layout
 
     def _check_count(self, layout: Layout) -> None:
         most = self.config.max_images
+        if most is None:
+            return
         count = max((cursor.frame + 1 for cursor in layout.cursors), default=0)
-        if most is not None and count > most:
+        if count > most:
             raise UsageError(
                 f"a stream has {count} images, but {self.name} is set to max_images={most}; "
                 "show fewer images or raise max_images"

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -77,34 +77,51 @@ class Cursor:
     after_frame: bool = False
 
 
+class _Place(NamedTuple):
+    """What all rows of a span share."""
+
+    sample: int
+    branch: int
+    window: int
+    frame: int
+
+
 @dataclass(slots=True)
 class _Columns:
-    """Row attributes while they are collected: each span's length, and its value or array of every column."""
+    """Row attributes while they are collected, span after span: what a span's rows share, then each row's
+    own."""
 
-    spans: list[tuple[int, dict[str, int | Index]]] = field(default_factory=list)
+    shared: list[tuple[int, ...]] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    source: list[Index] = field(default_factory=list)
+    position: list[Index] = field(default_factory=list)
+    offset: list[tuple[int, Index]] = field(default_factory=list)
+    """Where a span with offsets starts, and they."""
     count: int = 0
 
-    def add(self, n: int, **values: int | Index) -> None:
-        self.spans.append((n, values))
-        self.count += n
+    def add(
+        self, kind: Kind, place: _Place, source: Index, position: Index, offset: Index | None = None
+    ) -> None:
+        if offset is not None:
+            self.offset.append((self.count, offset))
+        self.shared.append((kind, *place))
+        self.lengths.append(len(position))
+        self.source.append(source)
+        self.position.append(position)
+        self.count += len(position)
 
-    def get(self, name: str) -> Index:
-        if not self.spans:
-            return np.zeros(0, dtype=np.int64)
-        parts = [values[name] for _, values in self.spans]
-        # A column holds values only or arrays only.
-        if isinstance(parts[0], np.ndarray):
-            return np.concatenate(parts)
-        return np.repeat(np.array(parts, dtype=np.int64), [n for n, _ in self.spans])
-
-    def offsets(self) -> Index:
-        """The column ``offset`` [count, 2], 0 where a span has none."""
-        out, start = np.zeros((self.count, 2), dtype=np.int64), 0
-        for n, values in self.spans:
-            if "offset" in values:
-                out[start : start + n] = values["offset"]
-            start += n
-        return out
+    def rows(self) -> Rows:
+        if not self.count:
+            none = np.zeros(0, dtype=np.int64)
+            return Rows(none, none, none, none, none, none, none, np.zeros((0, 2), dtype=np.int64))
+        offset = np.zeros((self.count, 2), dtype=np.int64)
+        for start, own in self.offset:
+            offset[start : start + len(own)] = own
+        kind, sample, branch, window, frame = np.repeat(
+            np.array(self.shared, dtype=np.int64), self.lengths, axis=0
+        ).T.copy()
+        source, position = np.concatenate(self.source), np.concatenate(self.position)
+        return Rows(kind, source, position, sample, branch, window, frame, offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +203,10 @@ def lay_out(
         for number, branch in enumerate(sample.branches, start=1):
             _lay_text(rows, branch, cursor, index, branch=number)
         after.append(cursor)
-    of_both = ("position", "sample", "window", "frame")
-    packed = torch.cat(tokens) if tokens else torch.zeros(0, width)
+    packed, of = torch.cat(tokens) if tokens else torch.zeros(0, width), images.rows()
     return Layout(
-        Rows(
-            **{name: rows.get(name) for name in ("kind", "source", "branch", *of_both)},
-            offset=rows.offsets(),
-        ),
-        Images(packed, **{name: images.get(name) for name in of_both}, offset=images.offsets()),
+        rows.rows(),
+        Images(packed, of.position, of.sample, of.window, of.frame, of.offset),
         tuple(after),
     )
 
@@ -202,16 +215,9 @@ def _lay_text(rows: _Columns, span: TextSpan, cursor: Cursor, sample: int, branc
     n = span.ids.numel()
     if n == 0:
         return cursor
-    rows.add(
-        n,
-        kind=int(Kind.TEXT),
-        source=span.ids.cpu().numpy().astype(np.int64, copy=False),
-        position=cursor.position + np.arange(n),
-        sample=sample,
-        branch=branch,
-        window=cursor.window,
-        frame=cursor.frame,
-    )
+    ids = span.ids.cpu().numpy().astype(np.int64, copy=False)
+    place = _Place(sample, branch, cursor.window, cursor.frame)
+    rows.add(Kind.TEXT, place, ids, np.arange(cursor.position, cursor.position + n))
     return Cursor(cursor.position + n, cursor.window, cursor.frame, cursor.last_time_s)
 
 
@@ -231,22 +237,15 @@ def _lay_frame(
     position = cursor.position + (
         np.arange(n) if positions == "one_per_token" else np.zeros(n, dtype=np.int64)
     )
-    first, place = images.count, {"sample": sample, "window": window, "frame": frame}
-    offset = {"offset": _in_grid(span)} if positions == "mrope" else {}
-    images.add(n, position=position, **place, **offset)
-    place["branch"] = 0
+    place, source = _Place(sample, 0, window, frame), np.arange(images.count, images.count + n)
+    offset = _in_grid(span) if positions == "mrope" else None
+    images.add(Kind.IMAGE, place, source, position, offset)
     if inline:
-        rows.add(n, kind=int(Kind.IMAGE), source=first + np.arange(n), position=position, **place, **offset)
+        rows.add(Kind.IMAGE, place, source, position, offset)
     advance = {"aside": 0, "one_per_frame": 1, "one_per_token": n, "mrope": max(span.grid or (0,))}[positions]
     following = cursor.position + advance
     if gists:
-        rows.add(
-            gists,
-            kind=int(Kind.GIST),
-            source=np.arange(gists),
-            position=following + np.arange(gists),
-            **place,
-        )
+        rows.add(Kind.GIST, place, np.arange(gists), following + np.arange(gists))
     return Cursor(following + gists, window, frame, span.time_s, after_frame=True)
 
 
@@ -301,8 +300,8 @@ def _samples(rows: Rows) -> list[tuple[Index, list[Index]]]:
 def runs(*columns: Index) -> list[tuple[int, int]]:
     """Maximal runs of rows over which every column is constant."""
     n = len(columns[0])
-    if n == 0:
-        return []
+    if n < 2:
+        return [(0, 1)] if n else []
     change = np.zeros(n - 1, dtype=bool)
     for column in columns:
         change |= column[1:] != column[:-1]

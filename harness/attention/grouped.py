@@ -29,8 +29,10 @@ def attend_group(q_thd: Tensor, k_skd: Tensor, v_skd: Tensor, group: Group, scal
 
 
 def take(x: Tensor, index: slice | Tensor) -> Tensor:
-    """Rows of x; a view where they are a run."""
-    return x[index] if isinstance(index, slice) else x.index_select(0, index)
+    """Rows of x; x or a view of it where they are a run."""
+    if not isinstance(index, slice):
+        return x.index_select(0, index)
+    return x if index.stop - index.start == x.shape[0] else x[index]
 
 
 def _rows(x: Tensor, index: slice | Tensor, n: int, length: int) -> Tensor:

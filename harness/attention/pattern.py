@@ -5,7 +5,7 @@ Shapes: T query rows, S key rows, n blocks that run together, lq and lk rows of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -183,8 +183,8 @@ class Pattern:
             Group(
                 len(blocks),
                 shape,
-                self._joined(blocks, lambda block: block.queries),
-                self._joined(blocks, lambda block: block.keys),
+                self._joined([block.queries for block in blocks]),
+                self._joined([block.keys for block in blocks]),
                 self.device,
             )
             for shape, blocks in by_shape.items()
@@ -197,8 +197,8 @@ class Pattern:
         lk = np.array([len(block.keys) for block in blocks])
         return Packed(
             blocks[0].causal,
-            self._joined(blocks, lambda block: block.queries),
-            self._joined(blocks, lambda block: block.keys),
+            self._joined([block.queries for block in blocks]),
+            self._joined([block.keys for block in blocks]),
             to_device(_cumulative(lq), self.device),
             to_device(_cumulative(lk), self.device),
             int(lq.max()),
@@ -207,15 +207,20 @@ class Pattern:
         )
 
     def _scatter(self, order: Sequence[Index]) -> Tensor | None:
-        rows = np.concatenate(order) if order else np.zeros(0, dtype=np.int64)
-        if len(rows) == self.rows and bool((rows == np.arange(self.rows)).all()):
+        if not order:
             return None
-        return to_device(rows, self.device)
+        rows = self._joined(order)
+        if isinstance(rows, Tensor):
+            return rows
+        if rows.stop - rows.start == self.rows:
+            return None
+        return to_device(np.arange(rows.start, rows.stop), self.device)
 
-    def _joined(self, blocks: Sequence[Block], part: Callable[[Block], Index]) -> slice | Tensor:
-        rows = np.concatenate([part(block) for block in blocks])
+    def _joined(self, parts: Sequence[Index]) -> slice | Tensor:
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         first, last = int(rows[0]), int(rows[-1])
-        if last - first + 1 == len(rows) and bool((np.diff(rows) == 1).all()):
+        ends_of_a_run = last - first + 1 == len(rows)
+        if ends_of_a_run and (first == last or bool((rows[1:] - rows[:-1] == 1).all())):
             return slice(first, last + 1)
         return to_device(rows, self.device)
 

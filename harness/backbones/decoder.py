@@ -20,7 +20,7 @@ from harness.backbones.precision import buffers_in_full_precision
 from harness.errors import UsageError
 
 Rope = tuple[Tensor, Tensor]
-"""Cosines and sines of the rows' positions, [1, T, D] each."""
+"""Cosines and sines of the rows' positions, [T, D] each."""
 
 _PARTS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -64,7 +64,7 @@ class Projections(nn.Module):
         """[T, d] → [T, H, D], [T, K, D], [T, K, D]: the three of one self-attention, rotated together."""
         q, k = self.queries(x_td, None), self.keys(x_td, None)
         if self.use_rope:
-            q, k = (x[0] for x in self.rotate(q[None], k[None], *rope, unsqueeze_dim=2))
+            q, k = self.rotate(q, k, *rope, unsqueeze_dim=1)
         return q, k, self.values(x_td)
 
     def output(self, o_thd: Tensor) -> Tensor:
@@ -73,13 +73,14 @@ class Projections(nn.Module):
 
     def _heads(self, projection: nn.Module, x_td: Tensor) -> Tensor:
         x = cast("Tensor", projection(x_td))
-        return x.view(x.shape[0], x.shape[1] // self.head_dim, self.head_dim)
+        rows, width = x.shape
+        return x.view(rows, width // self.head_dim, self.head_dim)
 
     def rotated(self, x_thd: Tensor, rope: Rope | None) -> Tensor:
         """[T, H, D] at the positions of ``rope``; unchanged without."""
         if rope is None or not self.use_rope:
             return x_thd
-        return self.rotate(x_thd[None], x_thd[None, :, :1], *rope, unsqueeze_dim=2)[0][0]
+        return self.rotate(x_thd, x_thd[:, :1], *rope, unsqueeze_dim=1)[0]
 
 
 class DecoderBlock(nn.Module):
@@ -138,7 +139,8 @@ class Decoder(nn.Module):
 
     def rope(self, positions_t: Tensor, like: Tensor) -> Rope:
         """Cosines and sines for positions [T], in the dtype of ``like``."""
-        return cast("Rope", self.rotary(like[None], positions_t[None]))
+        cos, sin = cast("Rope", self.rotary(like, positions_t[None]))
+        return cos[0], sin[0]
 
     def mrope(self, positions_3t: Tensor, like: Tensor) -> Rope:
         """Cosines and sines for temporal, height and width positions [3, T] (M-RoPE, arXiv 2409.12191).
@@ -147,14 +149,14 @@ class Decoder(nn.Module):
         twice three eighths of them, as in Qwen2.5-VL. Text, whose three positions are equal, gets plain RoPE.
         """
         parameters = cast("dict[str, list[int]]", getattr(self.config, "rope_parameters", None) or {})
-        cos, sin = cast("Rope", self.rotary(like[None], positions_3t))
+        cos, sin = cast("Rope", self.rotary(like, positions_3t))
         half = cos.shape[-1] // 2
         height = (half - half // 4) // 2
         sections = parameters.get("mrope_section", [half // 4, height, half - half // 4 - height])
 
         def spliced(of_axes: Tensor) -> Tensor:
             parts = torch.split(of_axes, sections * 2, dim=-1)
-            return torch.cat([part[i % 3] for i, part in enumerate(parts)], dim=-1)[None]
+            return torch.cat([part[i % 3] for i, part in enumerate(parts)], dim=-1)
 
         return spliced(cos), spliced(sin)
 

@@ -85,7 +85,7 @@ def eager_layer(
     for number, tokens in enumerate(seen):
         rope = decoder.rope(torch.tensor(places(tokens, per_token)), h)
         visible = x[[t.number for t in tokens]]
-        last = tuple(part[:, -1:] for part in rope)
+        last = tuple(part[-1:] for part in rope)
         q = attention.queries(x[number : number + 1], (last[0], last[1]))[0]
         k, v = attention.keys(visible, rope), attention.values(visible)
         groups = len(q) // k.shape[1]
