@@ -134,6 +134,7 @@ class CASA(FusionMethod):
             blocks = image_blocks(rows, images, keys, self.visible)
             step.patterns["image"] = step.pattern(blocks, len(keys), rows=len(images))
         step.carried[IMAGES] = images.tokens
+        drop_past_windows(step, IMAGES, WINDOW_TEXT, span=self.visible.span)
 
     def _text_keys(self, step: Step) -> WindowKeys | None:
         rows, state = step.layout.rows, step.state
@@ -194,6 +195,3 @@ class CASA(FusionMethod):
             o_mhd = attend(q_mhd, k, v, step.patterns["image"], attention.scale)
             step.carried[IMAGES] = y_md + attention.output(o_mhd)
         return attend(q_rhd, k, v, step.patterns["window"], attention.scale)
-
-    def finish(self, step: Step) -> None:
-        drop_past_windows(step, IMAGES, WINDOW_TEXT, span=self.visible.span)

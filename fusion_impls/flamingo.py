@@ -122,6 +122,7 @@ class Flamingo(FusionMethod):
         seen = without_unseen_images(step.layout)
         step.layout = replace(seen, images=resampled_images(self.resampler, seen.images))
         see_windows(step)
+        drop_past_windows(step, IMAGES)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         slot = self.slots.get(i)
@@ -129,6 +130,3 @@ class Flamingo(FusionMethod):
             gated = cast("GatedBlock", self.gated[slot])
             h_rd = gated.feed(gated_attention(gated, slot, h_rd, step))
         return super().layer(i, block, h_rd, step)
-
-    def finish(self, step: Step) -> None:
-        drop_past_windows(step, IMAGES)

@@ -93,6 +93,7 @@ class Mllama(FusionMethod):
     def begin(self, step: Step) -> None:
         step.layout = without_unseen_images(step.layout)
         see_windows(step)
+        drop_past_windows(step, IMAGES)
         sees_r1 = to_device(step.layout.rows.window[:, None] >= 0, step.device)
         step.carried[SEES] = sees_r1.to(step.layout.images.tokens)
 
@@ -102,9 +103,6 @@ class Mllama(FusionMethod):
             gated = cast("GatedBlock", self.gated[slot])
             h_rd = gated.feed(gated_attention(gated, slot, h_rd, step), step.carried[SEES])
         return super().layer(i, block, h_rd, step)
-
-    def finish(self, step: Step) -> None:
-        drop_past_windows(step, IMAGES)
 
 
 def _at_one_time(sample: PackedSample) -> PackedSample:

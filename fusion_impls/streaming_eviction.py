@@ -83,6 +83,12 @@ class StreamingEviction(FusionMethod):
         step.ropes[SEEN], step.ropes[OWN] = step.rope_at(positions), step.rope_at(contexts.own)
         if len(keys) != step.cached + len(step.layout.rows) or (np.diff(keys) != 1).any():
             step.carried[SEEN] = to_device(keys, step.device)
+        if step.state is not None:
+            text = step.state.text
+            mask = np.zeros(len(text), dtype=bool)
+            stream = _Stream(0, text.columns["kind"], text.columns["frame"])
+            mask[stream.context(step.state.cursor.frame, self.limits)] = True
+            text.keep(mask)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         attention, x_rd = block.attention, block.normed(h_rd)
@@ -94,14 +100,6 @@ class StreamingEviction(FusionMethod):
         q, k = attention.queries(x_rd, step.ropes[OWN]), attention.rotated(k, step.ropes[SEEN])
         o = attend(q, k, v, step.patterns[SEEN], attention.scale)
         return block.ffn(h_rd + attention.output(o))
-
-    def finish(self, step: Step) -> None:
-        if step.state is not None:
-            text = step.state.text
-            mask = np.zeros(len(text), dtype=bool)
-            stream = _Stream(0, text.columns["kind"], text.columns["frame"])
-            mask[stream.context(step.state.cursor.frame, self.limits)] = True
-            text.keep(mask)
 
 
 class _Stream:

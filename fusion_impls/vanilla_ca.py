@@ -65,6 +65,7 @@ class VanillaCA(FusionMethod):
         keys = Keys(image_keys(step))
         step.carried[IMAGES] = step.layout.images.tokens
         step.patterns["window"] = step.pattern(window_blocks(step.layout.rows, keys, Visible()), len(keys))
+        drop_past_windows(step, IMAGES)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         x_rd = block.normed(h_rd)
@@ -76,6 +77,3 @@ class VanillaCA(FusionMethod):
         k, v = window_keys(step, i, i, attention, text=None, rotate=False)
         q_rhd = attention.queries(x_rd, None)
         return attention.output(attend(q_rhd, k, v, step.patterns["window"], attention.scale))
-
-    def finish(self, step: Step) -> None:
-        drop_past_windows(step, IMAGES)

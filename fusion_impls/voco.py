@@ -73,6 +73,8 @@ class VoCo(FusionMethod):
     def begin(self, step: Step) -> None:
         blocks = compressed_blocks(step.layout.rows, step.cached)
         step.patterns[COMPRESSED] = step.pattern(blocks, step.cached + len(step.layout.rows))
+        if step.state is not None:
+            step.state.text.keep(step.state.text.columns["kind"] != Kind.IMAGE)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         attention, x_rd = block.attention, block.normed(h_rd)
@@ -80,10 +82,6 @@ class VoCo(FusionMethod):
         if step.state is not None:
             k, v = step.state.text.extend(i, k, v)
         return block.ffn(h_rd + attention.output(attend(q, k, v, step.patterns[COMPRESSED], attention.scale)))
-
-    def finish(self, step: Step) -> None:
-        if step.state is not None:
-            step.state.text.keep(step.state.text.columns["kind"] != Kind.IMAGE)
 
 
 def compressed_blocks(rows: Rows, cached: int) -> list[Block]:

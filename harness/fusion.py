@@ -156,10 +156,10 @@ class FusionMethod(nn.Module, ABC):
 
     def begin(self, step: Step) -> None:
         """Called once per step before the layers: announce rows to the state's own buffers, make patterns,
-        leave out images that nothing sees."""
+        leave out images that nothing sees, and say which rows are not kept after the step."""
 
     def finish(self, step: Step) -> None:
-        """Called once per step after the layers: drop what is not kept."""
+        """Called once per step after the layers: drop what only they could tell is not kept."""
 
     def new_state(self) -> FusionState:
         """An empty streaming state."""
@@ -214,6 +214,9 @@ class FusionMethod(nn.Module, ABC):
         h_rd = self.embed(step)
         for i, block in enumerate(decoder.blocks):
             h_rd = self.layer(i, cast("DecoderBlock", block), h_rd, step)
+        if state is not None:
+            for buffer in state.buffers().values():
+                buffer.settle()
         self.finish(step)
         return h_rd, step.layout
 
@@ -270,7 +273,8 @@ def cached_keys(buffer: KeyValues, first: int = 0) -> WindowKeys:
 
 
 def drop_past_windows(step: Step, *buffers: str, span: int | None = 1) -> None:
-    """Keep the rows of the last ``span`` windows only in the named buffers."""
+    """Keep the rows of the last ``span`` windows only in the named buffers. In ``begin``, after their rows
+    are described, no more than one layer's dropped rows are ever held."""
     if step.state is not None and span is not None:
         first = Visible(span).first(step.state.cursor.window)
         for name in buffers:

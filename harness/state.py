@@ -30,6 +30,9 @@ class KeyValues:
         self.keys: list[Tensor | None] = [None] * layers
         self.values: list[Tensor | None] = [None] * layers
         self.columns: dict[str, Index] = {name: np.zeros(0, dtype=np.int64) for name in self.COLUMNS}
+        self._described = False
+        self._remaining: npt.NDArray[np.bool_] | None = None
+        self._index: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.columns["kind"])
@@ -38,24 +41,45 @@ class KeyValues:
         """Announce new rows, once per step, before the layers extend."""
         for name, new in zip(self.COLUMNS, (kind, window, frame), strict=True):
             self.columns[name] = np.concatenate((self.columns[name], new))
+        self._described = True
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append [n, K, D] to a layer and return all its keys and values."""
+        """Append [n, K, D] to a layer and return all its keys and values.
+
+        Kept of them is what :meth:`keep` was told of before, so that no two layers hold dropped rows at once.
+        """
+        self._described = False
         all_k, all_v = _appended(self.keys[layer], k), _appended(self.values[layer], v)
-        self.keys[layer], self.values[layer] = all_k, all_v
+        self.keys[layer], self.values[layer] = self._left_of(all_k), self._left_of(all_v)
         return all_k, all_v
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
-        """Drop every row outside a boolean mask; the dropped rows' bytes are freed."""
+        """Drop every row outside a boolean mask; the dropped rows' bytes are freed.
+
+        Between :meth:`describe` and the layers (in ``begin``), each layer drops what it need not keep as soon
+        as it has run; after the layers (in ``finish``), all of them drop it then.
+        """
         if mask.all():
             return
-        held = self.tensors()
-        index = to_device(np.flatnonzero(mask), held[0].device) if held else None
-        for store in (self.keys, self.values):
-            for layer, tensor in enumerate(store):
-                if tensor is not None and index is not None:
-                    store[layer] = tensor.index_select(0, index)
-        self.columns = {name: column[mask] for name, column in self.columns.items()}
+        self._remaining = mask
+        if not self._described:
+            for store in (self.keys, self.values):
+                for layer, tensor in enumerate(store):
+                    store[layer] = None if tensor is None else self._left_of(tensor)
+            self.settle()
+
+    def settle(self) -> None:
+        """Forget the attributes of rows that the layers have dropped. Called once after the layers."""
+        if self._remaining is not None:
+            self.columns = {name: column[self._remaining] for name, column in self.columns.items()}
+        self._described, self._remaining, self._index = False, None, None
+
+    def _left_of(self, tensor: Tensor) -> Tensor:
+        if self._remaining is None:
+            return tensor
+        if self._index is None:
+            self._index = to_device(np.flatnonzero(self._remaining), tensor.device)
+        return tensor.index_select(0, self._index)
 
     def fork(self) -> KeyValues:
         copy = KeyValues(len(self.keys))

@@ -87,11 +87,12 @@ class ExampleMethod(FusionMethod):
         return FusionState(KeyValues(self.layers), extra={IMAGES: KeyValues(self.layers)})
 
     def begin(self, step: Step) -> None:
-        """Once per chunk: announce its images to the buffer, and say which row sees which image."""
+        """Once per chunk: announce its images, say which row sees which, and that past ones are not kept."""
         describe_images(step)
         keys = Keys(image_keys(step))
         blocks = window_blocks(step.layout.rows, keys, Visible())
         step.patterns["window"] = step.pattern(blocks, keys=len(keys))
+        drop_past_windows(step, IMAGES)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         x_rd = block.normed(h_rd)
@@ -105,10 +106,6 @@ class ExampleMethod(FusionMethod):
         k_skd, v_skd = kept(step, IMAGES, i, attention.keys(y_md, None), attention.values(y_md))
         q_rhd = attention.queries(x_rd, None)
         return attention.output(attend(q_rhd, k_skd, v_skd, step.patterns["window"], attention.scale))
-
-    def finish(self, step: Step) -> None:
-        """Once per chunk: forget images that no later row can see."""
-        drop_past_windows(step, IMAGES)
 '''
 
 FUSION_TEST = '''"""example_method has what every fusion method has, and what is its own."""

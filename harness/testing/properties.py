@@ -144,7 +144,7 @@ _ALL = (
         "frames_freed",
         "where streaming memory is declared constant in frames, more frames keep no more bytes",
         sessions.frames_freed,
-        "frames that nothing sees any more stay in a buffer; drop them in finish, or declare "
+        "frames that nothing sees any more stay in a buffer; drop them in begin, or declare "
         "streaming_frames=1",
         plans=("1:",),
         unless=_grows_with_frames,
