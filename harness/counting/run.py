@@ -87,13 +87,13 @@ def count(spec: CountSpec, progress: Progress = lambda line: None) -> list[Count
 
 def count_all(keys: Sequence[CountKey], progress: Progress = lambda line: None) -> Iterator[CountRecord]:
     """Count scenarios in order; neighbours of one method share its model."""
-    models = _Models()
+    models = Models()
     for key in keys:
         progress(f"{key.method} {key.mode}, {key.frames} frame(s) of {key.height}x{key.width}")
         yield count_one(key, models)
 
 
-class _Models:
+class Models:
     """The last model of each substrate, kept for scenarios of the same method and size."""
 
     def __init__(self) -> None:
@@ -108,9 +108,9 @@ class _Models:
         return held[1]
 
 
-def count_one(key: CountKey, models: _Models | None = None, substrate: Substrate = "meta") -> CountRecord:
+def count_one(key: CountKey, models: Models | None = None, substrate: Substrate = "meta") -> CountRecord:
     """Count one scenario. What needs values runs on real tensors where it is small enough, and says so."""
-    models = models if models is not None else _Models()
+    models = models if models is not None else Models()
     started = time.process_time()
     outcome: Counted | NotCounted
     try:
@@ -140,7 +140,7 @@ def needs_values(error: BaseException) -> str | None:
     return f"{where} needs the values of a tensor (`{line}`): {text.splitlines()[0][:160]}"
 
 
-def _on_real_tensors(key: CountKey, models: _Models, reason: str) -> Counted | NotCounted:
+def _on_real_tensors(key: CountKey, models: Models, reason: str) -> Counted | NotCounted:
     parameters = sum(p.numel() for p in models.get(key, "meta").parameters())
     tokens = key.frames * models.get(key, "meta").encoder.tokens(key.height, key.width)
     if parameters > REAL_PARAMETERS or tokens > REAL_TOKENS:
@@ -165,7 +165,7 @@ def _failed(error: Exception) -> NotCounted:
     )
 
 
-def _count(key: CountKey, models: _Models, substrate: Substrate, reason: str | None) -> Peak:
+def _count(key: CountKey, models: Models, substrate: Substrate, reason: str | None) -> Peak:
     model = models.get(key, substrate)
     if not key.frames:
         raise UsageError("a scenario has 0 frames; give 1 or more")
