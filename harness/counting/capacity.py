@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.backbones import resolve
+from harness.counting.building import make_shapes
 from harness.counting.records import CountKey, CountRecord
-from harness.counting.run import Models, count_one, scenarios
+from harness.counting.run import count_one, scenarios
 from harness.counting.spec import CountSpec
+from harness.measure.collector import frozen
 
 Progress = Callable[[str], None]
 MOST_TOKENS = 2**23
@@ -36,16 +39,17 @@ class Capacity:
 
 def capacities(spec: CountSpec, budget_bytes: int, progress: Progress = lambda line: None) -> list[Capacity]:
     """The capacity of every method, mode and resolution of a grid, whatever its frames."""
-    models = Models()
+    encoder = make_shapes(resolve(spec.backbone).encoder)
     found = []
     for key in scenarios(replace(spec, frames=(1,))):
-        progress(f"{key.method} {key.mode} {key.height}x{key.width}")
-        tokens = models.get(key, "meta").encoder.tokens(key.height, key.width)
+        tokens = encoder.tokens(key.height, key.width)
 
         def peak(frames: int, key: CountKey = key) -> CountRecord:
-            return count_one(key.model_copy(update={"frames": frames}), models)
+            progress(f"{key.method} {key.mode}, {frames} frame(s) of {key.height}x{key.width}")
+            return count_one(key.model_copy(update={"frames": frames}))
 
-        found.append(largest(key, peak, budget_bytes, max(1, MOST_TOKENS // tokens)))
+        with frozen():
+            found.append(largest(key, peak, budget_bytes, max(1, MOST_TOKENS // tokens)))
     return found
 
 
