@@ -31,6 +31,7 @@ from torch import Tensor
 
 from harness.attention import attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
+from harness.declared import Chunk, Kept, Seen, Sizes, Work
 from harness.errors import UsageError
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step, kept
 from harness.layout import Cursor, Layout, PackedSample, Rows, causal_blocks, lay_out
@@ -91,6 +92,33 @@ class Pruning(FusionMethod):
 
     def new_state(self) -> FusionState:
         return FusionState(KeyValues(self.cut), extra={KEPT: KeyValues(self.layers - self.cut)})
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """All rows in the layers before the cut, the kept ones after it. Where the prompt ranks, how many are
+        kept is rounded once per chunk; this is a stream that came in one."""
+        first, later = self.cut * sizes.kv, (sizes.layers - self.cut) * sizes.kv
+        image = first * seen.images + later * self._left(seen, seen.frames)
+        return Kept(text=(first + later) * seen.text, image=image)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Token insertion of all rows, then of the kept ones; a ranking is one row's scores of all keys."""
+        now, past, later = chunk.now, chunk.past, sizes.layers - self.cut
+        rows, keys = chunk.rows(now.tokens), now.rows(now.tokens)
+        left = chunk.text + self._left(now, chunk.frames)
+        keys_left = left + past.text + self._left(past, past.frames)
+        rankings = min(1, chunk.frames) if self.prompt_dependent else chunk.frames
+        ranked = self._left(now, chunk.frames) < chunk.images
+        return Work(
+            linear=((rows, self.cut * sizes.block), (left, later * sizes.block)),
+            attention=((self.cut * rows * keys + later * left * keys_left, sizes.heads_width),),
+            other=rankings * keys * sizes.heads_width * ranked,
+        )
+
+    def _left(self, seen: Seen, frames: int) -> int:
+        """Image tokens kept of so many frames that come together."""
+        if self.prompt_dependent:
+            return self.tokens_kept(frames * seen.tokens) if frames else 0
+        return frames * self.tokens_kept(seen.tokens) if frames else 0
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         if i < self.cut - 1:

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from harness.attention import Block, Index, attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
-from harness.errors import UsageError
-from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, blocks_work
+from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step, check_least
 from harness.layout import Cursor, Kind, Layout, PackedSample, lay_out, runs
 from harness.registry import register_method
 
@@ -55,10 +55,7 @@ class StreamingEvictionConfig(FusionConfig):
     positions: Literal["one_per_frame", "one_per_token"] = "one_per_frame"
 
     def __post_init__(self) -> None:
-        for name, least in (("sinks", 0), ("text_window", 0), ("frames", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise UsageError(f"streaming_eviction {name}={value} is not usable; give {least} or more")
+        check_least("streaming_eviction", self, {"sinks": 0, "text_window": 0, "frames": 1})
 
 
 @register_method("streaming_eviction")
@@ -89,6 +86,26 @@ class StreamingEviction(FusionMethod):
             stream = _Stream(0, text.columns["kind"], text.columns["frame"])
             mask[stream.context(step.state.cursor.frame, self.limits)] = True
             text.keep(mask)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The context of the last segment."""
+        per_row = sizes.layers * sizes.kv
+        text, frames = self._context(seen, seen.frames - 1)
+        return Kept(text=per_row * (text + seen.text_of_last(1)), image=per_row * frames * seen.tokens)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """All rows pass all weights; those of a segment attend to its context."""
+        tokens, pairs = chunk.now.tokens, 0
+        for segment in chunk.segments():
+            text, frames = self._context(chunk.now, segment.window)
+            keys = text + frames * tokens + chunk.now.text_in(segment.window)
+            pairs += (segment.arrives * tokens + segment.text) * keys
+        return blocks_work(chunk.rows(tokens), pairs, sizes)
+
+    def _context(self, seen: Seen, frame: int) -> tuple[int, int]:
+        """Text rows that are left of those before a frame when it arrives, and frames, it included."""
+        most = self.limits.sinks + self.limits.text_window
+        return min(seen.text_before(frame), most), min(frame + 1, self.limits.frames)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         attention, x_rd = block.attention, block.normed(h_rd)
