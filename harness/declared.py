@@ -76,13 +76,18 @@ class Sizes:
 class Seen:
     """A stream in counts: ``before`` text rows (the start token is one), then ``frames`` frames of ``tokens``
     tokens, each at a time of its own, with ``between`` text rows after every one but the last and ``after``
-    text rows after the last."""
+    text rows after the last.
+
+    The last ``apart`` frames came in a later chunk than the others. That tells streams apart only for a
+    method whose rows depend on the end of their chunk.
+    """
 
     frames: int = 0
     tokens: int = 0
     before: int = 0
     between: int = 0
     after: int = 0
+    apart: int = 0
 
     @property
     def text(self) -> int:

@@ -82,9 +82,9 @@ def phase_of(key: CountKey, tokens: int) -> Phase:
         return Phase((Chunk(asked, replace(asked, after=asked.after + 1)),), 0, 1)
     if key.mode == "train":
         return Phase((Chunk(Seen(), shown), Chunk(shown, asked)), frames, key.text)
-    streamed = replace(shown, before=1 + key.text)
+    streamed = replace(shown, before=1 + key.text, apart=1)
     arrived = replace(streamed, after=0)
-    past = replace(streamed, frames=frames - 1, after=turn if frames > 1 else 0)
+    past = replace(streamed, frames=frames - 1, after=turn if frames > 1 else 0, apart=0)
     if not turn:
         return Phase((Chunk(past, arrived),), 1, 0)
     nearly = replace(streamed, after=turn - 1)
