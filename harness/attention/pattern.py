@@ -5,7 +5,7 @@ Shapes: T query rows, S key rows, n blocks that run together, lq and lk rows of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -159,12 +159,37 @@ class Pattern:
 
     @cached_property
     def packed(self) -> Plan:
-        """One variable-length call for all causal blocks and one for all others. Blocks that need a mask
-        beyond causality (a bounded reach) run in groups."""
+        """One variable-length call for all causal blocks and one for all others, or several where blocks
+        share keys. Blocks that need a mask beyond causality (a bounded reach) run in groups."""
         plain = [block for block in self.blocks if Shape.of(block).reach is None]
         bounded = [block for block in self.blocks if Shape.of(block).reach is not None]
         sides = ([b for b in plain if b.causal == causal] for causal in (True, False))
-        return self._plan([side for side in sides if side], bounded)
+        return self._plan([call for side in sides for call in self._calls(side)], bounded)
+
+    def _calls(self, blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
+        """Blocks that run in one call, so that no call copies more keys than there are.
+
+        Where every row sees all images before it, one call would copy a number of keys that is quadratic in
+        the images. A block whose keys are one run then has a call of its own, which reads them where they
+        are.
+        """
+        if sum(len(block.keys) for block in blocks) <= self.keys:
+            if blocks:
+                yield blocks
+            return
+        gathered: list[Block] = []
+        count = 0
+        for block in blocks:
+            if int(block.keys[-1]) - int(block.keys[0]) + 1 == len(block.keys):
+                yield [block]
+                continue
+            if gathered and count + len(block.keys) > self.keys:
+                yield gathered
+                gathered, count = [], 0
+            gathered.append(block)
+            count += len(block.keys)
+        if gathered:
+            yield gathered
 
     def dense_mask(self) -> Tensor:
         """The same pattern as a dense boolean mask [T, S], for tests and the reference route."""

@@ -9,6 +9,7 @@ import typer
 
 import harness
 from harness.cli.bench import bench_command
+from harness.cli.capacity import plan_command
 from harness.cli.check import check_command
 from harness.cli.eval import eval_command
 from harness.cli.graft import graft_command
@@ -31,6 +32,7 @@ app.command("new")(new_command)
 app.command("eval")(eval_command)
 app.command("check")(check_command)
 app.command("bench")(bench_command)
+app.command("plan")(plan_command)
 app.command("train")(train_command)
 app.command("graft")(graft_command)
 app.command("report")(report_command)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
-from harness.cli.errors import Debug, guarded, one_line, say
+from harness.cli.errors import Debug, guarded, one_line, progress_line, say
 from harness.errors import NothingMeasuredError, UsageError
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, parse_ints, parse_resolutions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from harness.counting.records import CountRecord, Kernels, Mode
 
@@ -123,17 +123,6 @@ def explain(records: Sequence[CountRecord], debug: bool) -> None:
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for text in texts for part in text.split(",") if part.strip()))
-
-
-def progress_line(stream: TextIO) -> Callable[[str], None]:
-    """One line that is written over, on a terminal only."""
-
-    def show(line: str) -> None:
-        if stream.isatty():
-            stream.write(f"\r\033[K{line}\r")
-            stream.flush()
-
-    return show
 
 
 def _print(records: Sequence[CountRecord], stream: TextIO) -> None:

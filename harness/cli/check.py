@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.errors import Debug, guarded, one_line, say
+from harness.cli.errors import Debug, guarded, progress_line
 
 
 def check_command(
@@ -45,7 +45,7 @@ def check_command(
         from harness.gate.text import print_report
 
         spec = GateSpec(config=config, baseline=baseline, update=update)
-        report = run_gate(spec, lambda line: say(one_line(line)))
+        report = run_gate(spec, progress_line(sys.stderr))
         if junit is not None:
             write_junit(report, junit)
         if as_json:

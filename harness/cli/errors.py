@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -25,6 +25,17 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 def say(text: str) -> None:
     """One message on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def progress_line(stream: TextIO) -> Callable[[str], None]:
+    """One line that is written over, on a terminal only."""
+
+    def show(line: str) -> None:
+        if stream.isatty():
+            stream.write(f"\r\033[K{one_line(line)}\r")
+            stream.flush()
+
+    return show
 
 
 def one_line(text: object) -> str:

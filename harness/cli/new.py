@@ -67,12 +67,21 @@ def write_fusion(name: str, out: Path) -> tuple[Path, Path]:
         raise UsageError(
             f"name {name!r} is not usable: a Python module has it, which the file would hide; choose another"
         )
-    class_name = "".join(part.capitalize() for part in name.split("_"))
+    class_name = _class_name(name, FUSION + FUSION_TEST)
     out.mkdir(parents=True, exist_ok=True)
     for path, text in zip(paths, (FUSION, FUSION_TEST), strict=True):
         with path.open("x", encoding="utf-8") as file:
             file.write(text.replace("example_method", name).replace("ExampleMethod", class_name))
     return paths
+
+
+def _class_name(name: str, text: str) -> str:
+    """A class name that means nothing else in the text that it is put into."""
+    taken = {*re.findall(r"\w+", text), *keyword.kwlist}
+    class_name = "".join(part.capitalize() for part in name.split("_"))
+    while {class_name, f"{class_name}Config"} & taken:
+        class_name += "Impl"
+    return class_name
 
 
 def next_commands(name: str, method: Path, test: Path) -> list[str]:

@@ -23,7 +23,8 @@ from harness.counting.records import (
 )
 from harness.counting.scenario import Run, run_scenario
 from harness.counting.spec import CountSpec
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError
+from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
 from harness.measure.sites import raising_line
 from harness.models import full_config
@@ -86,38 +87,22 @@ def count(spec: CountSpec, progress: Progress = lambda line: None) -> list[Count
 
 
 def count_all(keys: Sequence[CountKey], progress: Progress = lambda line: None) -> Iterator[CountRecord]:
-    """Count scenarios in order; neighbours of one method share its model."""
-    models = _Models()
-    for key in keys:
-        progress(f"{key.method} {key.mode}, {key.frames} frame(s) of {key.height}x{key.width}")
-        yield count_one(key, models)
+    """Count scenarios in order, each with a model of its own, so that the order changes nothing."""
+    with frozen():
+        for key in keys:
+            progress(f"{key.method} {key.mode}, {key.frames} frame(s) of {key.height}x{key.width}")
+            yield count_one(key)
 
 
-class _Models:
-    """The last model of each substrate, kept for scenarios of the same method and size."""
-
-    def __init__(self) -> None:
-        self._held: dict[Substrate, tuple[str, FusedModel]] = {}
-
-    def get(self, key: CountKey, substrate: Substrate) -> FusedModel:
-        identity = repr((key.method, key.method_config, key.backbone, key.dtype))
-        held = self._held.get(substrate)
-        if held is None or held[0] != identity:
-            self._held.pop(substrate, None)
-            held = self._held[substrate] = identity, build(key, substrate)
-        return held[1]
-
-
-def count_one(key: CountKey, models: _Models | None = None, substrate: Substrate = "meta") -> CountRecord:
+def count_one(key: CountKey, substrate: Substrate = "meta") -> CountRecord:
     """Count one scenario. What needs values runs on real tensors where it is small enough, and says so."""
-    models = models if models is not None else _Models()
     started = time.process_time()
     outcome: Counted | NotCounted
     try:
-        outcome = Counted(peak=_count(key, models, substrate, None))
+        outcome = Counted(peak=_count(key, substrate, None))
     except Exception as error:
         reason = needs_values(error) if substrate == "meta" else None
-        outcome = _failed(error) if reason is None else _on_real_tensors(key, models, reason)
+        outcome = _failed(error) if reason is None else _on_real_tensors(key, reason)
     return CountRecord(
         key=key,
         environment=environment.describe(),
@@ -140,9 +125,10 @@ def needs_values(error: BaseException) -> str | None:
     return f"{where} needs the values of a tensor (`{line}`): {text.splitlines()[0][:160]}"
 
 
-def _on_real_tensors(key: CountKey, models: _Models, reason: str) -> Counted | NotCounted:
-    parameters = sum(p.numel() for p in models.get(key, "meta").parameters())
-    tokens = key.frames * models.get(key, "meta").encoder.tokens(key.height, key.width)
+def _on_real_tensors(key: CountKey, reason: str) -> Counted | NotCounted:
+    model = build(key, "meta")
+    parameters = sum(p.numel() for p in model.parameters())
+    tokens = key.frames * model.encoder.tokens(key.height, key.width)
     if parameters > REAL_PARAMETERS or tokens > REAL_TOKENS:
         return NotCounted(
             message=f"{reason}; it can be counted on real tensors only, up to {REAL_PARAMETERS:,} parameters "
@@ -150,7 +136,7 @@ def _on_real_tensors(key: CountKey, models: _Models, reason: str) -> Counted | N
             "take the line out of the data's hands, or use --backbone tiny-qwen3 and fewer frames"
         )
     try:
-        return Counted(peak=_count(key, models, "cpu", reason))
+        return Counted(peak=_count(key, "cpu", reason))
     except Exception as error:
         return _failed(error)
 
@@ -165,10 +151,8 @@ def _failed(error: Exception) -> NotCounted:
     )
 
 
-def _count(key: CountKey, models: _Models, substrate: Substrate, reason: str | None) -> Peak:
-    model = models.get(key, substrate)
-    if not key.frames:
-        raise UsageError("a scenario has 0 frames; give 1 or more")
+def _count(key: CountKey, substrate: Substrate, reason: str | None) -> Peak:
+    model = build(key, substrate)
     with kernels_of(key.kernels), recording() as routes:
         run = run_scenario(key, model)
     names = tuple(sorted({route.rpartition(":")[0] for route in routes}))

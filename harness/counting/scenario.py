@@ -1,4 +1,5 @@
-"""One scenario, run once under the counter: what a phase needs is made before it, the phase is counted.
+"""One scenario, run once under the counter. What a phase continues is made in an interlude before it: what
+that leaves alive is counted, wherever the method keeps it, and what it takes on the way is not.
 
 Nothing loops over what repeats. The frames before the last are already encoded, since every batch of them
 takes the same; a session that holds n frames is made in one pass, since chunking changes no byte of it.
@@ -20,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from harness.attention import to_device
 from harness.backbones.decoder import DecoderBlock
 from harness.counting.records import CountKey
+from harness.counting.shapes import ShapeCache
 from harness.fusion import Step
 from harness.layout import FrameSpan, Kind, PackedSample, Span, TextSpan
 from harness.measure.counted import INTERLUDE, CountedMemory
@@ -28,6 +30,7 @@ from harness.session import Session
 from harness.state import FusionState, KeyValues
 from harness.vlm import FusedModel
 
+_shapes = ShapeCache()
 ANY_TOKEN = 0
 """Whatever is said costs the same."""
 
@@ -46,7 +49,12 @@ class Counter:
     @classmethod
     def on(cls, device: str) -> Counter:
         operations, traffic = Operations(), Traffic(device)
-        return cls(CountedMemory(device=device, observers=(operations, traffic)), operations, traffic)
+        memory = CountedMemory(
+            device=device,
+            observers=(operations, traffic),
+            execute=_shapes if device == "meta" else None,
+        )
+        return cls(memory, operations, traffic)
 
     def phase(self, name: str) -> None:
         self.memory.begin_phase(name)
@@ -162,8 +170,10 @@ def _prefill(scene: _Scene) -> Run:
 
 @torch.inference_mode()
 def _decode(scene: _Scene) -> Run:
-    session, counter = scene.held(scene.key.frames, text_first=False), scene.counter
+    counter = scene.counter
     with counter.memory:
+        counter.phase(INTERLUDE)
+        session = scene.held(scene.key.frames, text_first=False)
         counter.phase("token")
         session.append_spans([scene.one])
         session.next_logits()
@@ -174,8 +184,10 @@ def _decode(scene: _Scene) -> Run:
 @torch.inference_mode()
 def _stream(scene: _Scene) -> Run:
     key, model, counter = scene.key, scene.model, scene.counter
-    session, pixels = scene.held(key.frames - 1, text_first=True), scene.pixels(1)
+    pixels = scene.pixels(1)
     with counter.memory:
+        counter.phase(INTERLUDE)
+        session = scene.held(key.frames - 1, text_first=True)
         counter.phase("encode")
         features = model.encode(pixels)
         counter.phase("frame")

@@ -70,7 +70,7 @@ class GateConfig(_Table):
     """NAME or NAME:FIELD=VALUE+FIELD=VALUE; empty for every registered method."""
     backbone: str = DEFAULT_BACKBONE
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("prefill", "stream")
-    frames: tuple[int, ...] = (1, 2, 4, 8, 16)
+    frames: tuple[int, ...] = (4, 8, 16, 32, 64)
     resolution: tuple[int | str, ...] = (64,)
     """Pixels: 64, or "HEIGHTxWIDTH"."""
     text: int = 16

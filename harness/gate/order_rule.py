@@ -92,7 +92,7 @@ def _passed_order(name: str, growth: Growth, order: Order, allowed: float, confi
         )
     text = f"{_measured(order)}, declared {allowed:g}"
     if loose:
-        text += f"; {round(order.value)} could be declared"
+        text += f"; these sizes show {round(order.value)}"
     if not growth.reaches_end:
         text += f"; the peak at {growth.points[-1].size} {growth.axis} lies at another line"
     return Check(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -140,8 +139,9 @@ def run_gate(
 
 def shipped_count() -> Count:
     """The counting itself, imported when it is needed."""
-    shipped: Count = importlib.import_module("harness.counting.run").count
-    return shipped
+    from harness.counting.run import count
+
+    return count
 
 
 def declarations(config: GateConfig, folder: Path) -> DeclaredOf:

@@ -44,6 +44,12 @@ class Observer(Protocol):
     ) -> None: ...
 
 
+class Execute(Protocol):
+    """Runs an operator."""
+
+    def __call__(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+
 @dataclass(slots=True)
 class Origin:
     """Where a storage comes from: the operator and line that made it (empty for what was there before), the
@@ -91,16 +97,23 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     would move the peak.
 
     ``granule`` is in bytes; ``device`` restricts counting to one device type ("cpu", "meta", ...).
-    ``observers`` see the same operators, so that operations and traffic come from the same pass.
+    ``observers`` see the same operators, so that operations and traffic come from the same pass. ``execute``
+    runs an operator in place of torch, with the same result.
     """
 
     def __init__(
-        self, *, granule: int = GRANULE, device: str | None = None, observers: Sequence[Observer] = ()
+        self,
+        *,
+        granule: int = GRANULE,
+        device: str | None = None,
+        observers: Sequence[Observer] = (),
+        execute: Execute | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.granule = granule
         self.device = device
         self.observers = tuple(observers)
+        self._execute = execute
         self._live: dict[int, _Storage] = {}
         self._origins: list[Origin] = []
         self._kinds: dict[int, Kind] = {}
@@ -242,7 +255,7 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._see(tensor, counted=False)
             for tensor in flat(kwargs.values()):
                 self._see(tensor, counted=False)
-        result = func(*args, **kwargs)
+        result = func(*args, **kwargs) if self._execute is None else self._execute(func, args, kwargs)
         for tensor in flat((result,)):
             self._see(tensor, counted=True, func=func)
         for observe in self.observers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 import traceback
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,10 @@ _HARNESS = Path(__file__).resolve().parents[1]
 _ROOT = _HARNESS.parent
 # What merely carries out what a method asks for; the line that asks is the one to name.
 _CARRIERS = tuple(str(_HARNESS / name) for name in ("attention", "backbones", "measure", "state.py"))
-_LIBRARIES = tuple(str(Path(str(module.__file__)).parent) for module in (torch, transformers, numpy))
+_LIBRARIES = (
+    *(str(Path(str(module.__file__)).parent) for module in (torch, transformers, numpy)),
+    sysconfig.get_path("stdlib"),
+)
 
 
 def calling_line() -> str:
@@ -49,7 +53,7 @@ def _named(filename: str) -> str | None:
     if filename.startswith("<"):
         return None
     path = str(Path(filename).resolve())
-    if path.startswith((*_LIBRARIES, *_CARRIERS)) or Path(path).name == "contextlib.py":
+    if path.startswith((*_LIBRARIES, *_CARRIERS)):
         return None
     for base in (_ROOT, Path.cwd()):
         if Path(path).is_relative_to(base):

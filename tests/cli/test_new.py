@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from harness import registry
 from harness.cli import app
+from harness.testing import check_fusion_method
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +47,18 @@ def test_what_is_written_is_clean(tmp_path: Path, name: str) -> None:
     cache = ROOT / ".mypy_cache"
     config = "--config-file", ROOT / "pyproject.toml", "--cache-dir", cache
     check(tmp_path, "mypy", *config, "--follow-imports", "silent", *files)
+
+
+@pytest.mark.parametrize("name", ["keys", "visible", "fusion", "key_values", "none"])
+def test_a_class_of_the_files_own_imports_is_not_hidden(tmp_path: Path, name: str) -> None:
+    assert new("fusion", name, "--out", tmp_path).exit_code == 0
+    known = list(registry.methods)
+    assert registry.discover([tmp_path / f"{name}.py"]) == []
+    try:
+        checked = check_fusion_method(name, properties=["streaming"], backbones=["qwen3"], streams=1)
+        assert checked == ("streaming",)
+    finally:
+        registry.methods.keep(known)
 
 
 def test_next_commands_name_the_files(tmp_path: Path) -> None:

@@ -37,7 +37,10 @@ class World:
 
     def write(self, text: str = "", name: str = "harness.toml") -> Path:
         path = self.folder / name
-        path.write_text(f'methods = ["casa", "token_insertion"]\nmodes = ["prefill"]\n{text}')
+        head = ['methods = ["casa", "token_insertion"]', 'modes = ["prefill"]']
+        if not text.startswith("frames"):
+            head.append("frames = [1, 2, 4, 8, 16]")
+        path.write_text("\n".join([*head, text]))
         return path
 
     def count(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,65 @@ def test_inputs_reach_the_scripts_through_the_environment_only() -> None:
     assert all(f"inputs.{name} " in used for name in ACTION["inputs"])
 
 
+PAGE = (ROOT / "docs" / "gate.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return [part.split("```")[0] for part in PAGE.split(f"```{language}\n")[1:]]
+
+
 @pytest.mark.parametrize("block", [0, 1])
 def test_the_page_shows_configurations_that_load(block: int) -> None:
-    text = (ROOT / "docs" / "gate.md").read_text().split("```toml\n")[block + 1].split("```")[0]
-    config = parse_config(tomllib.loads(text), "page")
+    config = parse_config(tomllib.loads(blocks("toml")[block]), "page")
     if block == 1:
         shown = config.model_copy(update={"declared": {}, "ratio": ()})
         assert shown == GateConfig(), "the page shows the defaults"
+
+
+def test_the_page_shows_a_workflow_that_uses_the_action() -> None:
+    (text,) = blocks("yaml")
+    steps = yaml.safe_load(text)["jobs"]["memory"]["steps"]
+    assert steps[-1] == {"uses": "OWNER/vlm-fusion-harness@REF", "id": "memory"}
+    assert "junit" in ACTION["outputs"]
+
+
+@pytest.mark.slow
+def test_the_pages_commands_work(tmp_path: Path) -> None:
+    """From nothing to green, and to red with a planted buffer."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / "harness"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harness.cli "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+    def shell(commands: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-e", "-c", commands],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert shell("git init && harness new fusion my_fusion").returncode == 0
+    (tmp_path / "harness.toml").write_text(blocks("toml")[0])
+    for commands in blocks("sh"):
+        done = shell(commands)
+        assert done.returncode == 0, done.stdout + done.stderr
+    method = tmp_path / "my_fusion.py"
+    source = method.read_text()
+    planted = source.replace(
+        "    def begin(self, step: Step) -> None:\n",
+        "    def begin(self, step: Step) -> None:\n"
+        "        frames = step.layout.cursors[0].frame + 1\n"
+        "        step.carried['all pairs'] = step.decoder.embed.weight.new_zeros(frames, frames, 256)\n",
+    )
+    assert planted != source
+    method.write_text(planted)
+    red = shell("harness check")
+    assert red.returncode == 1
+    assert "FAILED order: my_fusion · prefill · frames at 64x64" in red.stdout
+    line = planted.splitlines().index(next(text for text in planted.splitlines() if "all pairs" in text)) + 1
+    assert f"by aten.new_zeros.default at my_fusion.py:{line}" in red.stdout

@@ -112,7 +112,7 @@ def test_a_loose_declaration_is_noted_or_fails(world: World) -> None:
     world.formulas["casa"] = lambda key: WEIGHTS
     report = world.check(update=True)
     assert report.exit_code == ExitCode.OK
-    assert "0 could be declared" in next(c.message for c in report.checks if c.status == "noted")
+    assert "these sizes show 0" in next(c.message for c in report.checks if c.status == "noted")
     world.write('loose_declarations = "fail"')
     assert "declares order 1, but order 0.00; declare 0" in only_failure(world).message
 
