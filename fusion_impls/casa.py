@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from harness.attention import attend
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections
+from harness.declared import Chunk, Kept, Seen, Sizes, Work
 from harness.errors import UsageError
 from harness.fusion import (
     IMAGES,
@@ -37,7 +38,6 @@ from harness.fusion import (
     FusionMethod,
     MemoryOrder,
     Step,
-    cached_keys,
     check_least,
     describe_images,
     drop_past_windows,
@@ -47,12 +47,11 @@ from harness.fusion import (
 )
 from harness.layout import Cursor, ImagePositions, Layout, PackedSample, lay_out
 from harness.parts.pooling import POOLED, ScoredPooling
-from harness.parts.window_attention import KeyValue, window_keys
+from harness.parts.window_attention import WINDOW_TEXT, KeyValue, text_keys, window_keys
+from harness.parts.window_cost import bridged_computes, bridged_keeps
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
-from harness.windows import Keys, Visible, WindowKeys, image_blocks, window_blocks, without_unseen_images
-
-WINDOW_TEXT = "window_text_kv"
+from harness.windows import Keys, Visible, image_blocks, window_blocks, without_unseen_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,8 @@ class CASA(FusionMethod):
             step.layout = without_unseen_images(step.layout, self.visible.span)
         describe_images(step)
         rows, images = step.layout.rows, step.layout.images
-        keys = Keys(image_keys(step), self._text_keys(step), pooled)
+        text = text_keys(step, self.visible, self.one_text_cache) if self.c.keys == "image_text" else None
+        keys = Keys(image_keys(step), text, pooled)
         step.patterns["window"] = step.pattern(window_blocks(rows, keys, self.visible), len(keys))
         if self.images_attend:
             blocks = image_blocks(rows, images, keys, self.visible)
@@ -136,16 +136,11 @@ class CASA(FusionMethod):
         step.carried[IMAGES] = images.tokens
         drop_past_windows(step, IMAGES, WINDOW_TEXT, span=self.visible.span)
 
-    def _text_keys(self, step: Step) -> WindowKeys | None:
-        rows, state = step.layout.rows, step.state
-        if self.c.keys == "image":
-            return None
-        if state is None:
-            return WindowKeys(rows.sample, rows.window, rows.frame, rows.branch)
-        if self.one_text_cache:
-            return cached_keys(state.text, self.visible.first_row(state.text.columns["window"], step.layout))
-        state.extra[WINDOW_TEXT].describe(rows.kind, rows.window, rows.frame)
-        return cached_keys(state.extra[WINDOW_TEXT])
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        return bridged_keeps(self.c, seen, sizes)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        return bridged_computes(self.c, chunk, sizes)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         x_rd, placement = block.normed(h_rd), self.c.placement

@@ -25,6 +25,7 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from harness.backbones.decoder import Decoder, DecoderBlock
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, decoder_work
 from harness.fusion import (
     IMAGES,
     FusionConfig,
@@ -44,9 +45,10 @@ from harness.parts.attention import (
     norm_of,
     spread_of,
 )
-from harness.parts.gates import GatedBlock, gated_attention, see_windows, slots
+from harness.parts.gates import GatedBlock, gated_attention, gated_work, see_windows, slots
 from harness.parts.perceiver import Perceiver, PerceiverShape
 from harness.parts.resampling import resampled_images
+from harness.parts.window_cost import WindowCost
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 from harness.windows import without_unseen_images
@@ -123,6 +125,24 @@ class Flamingo(FusionMethod):
         step.layout = replace(seen, images=resampled_images(self.resampler, seen.images))
         see_windows(step)
         drop_past_windows(step, IMAGES)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The text, and the latents of one window, a frame, for as many key heads as query heads."""
+        latents = self.c.latents * WindowCost().in_sight(seen.frames)
+        return Kept(
+            text=sizes.layers * sizes.kv * seen.text,
+            image=len(self.slots) * 2 * sizes.heads_width * latents,
+        )
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """The decoder on text; frames that are seen are resampled; gated blocks on text and latents."""
+        shown, latents, width = WindowCost().shown(chunk), self.c.latents, sizes.width
+        heads = Heads(sizes.heads, sizes.heads, sizes.head_width)
+        ffn = (3 if self.c.activation == "swiglu" else 2) * width * self.c.ffn_factor * width
+        seen = Chunk(replace(chunk.past, tokens=latents), replace(chunk.now, tokens=latents))
+        gated = gated_work(seen, shown * latents, width, heads, ffn)
+        resampled = self.resampler.work(shown, chunk.now.tokens)
+        return decoder_work(chunk, sizes) + resampled + gated.times(len(self.slots))
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         slot = self.slots.get(i)

@@ -33,13 +33,16 @@ from torch import Tensor, nn
 
 from harness.attention import attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections
+from harness.declared import Chunk, Kept, Seen, Sizes, Work
 from harness.fusion import IMAGES, FusionConfig, FusionMethod, MemoryOrder, Step, kept
 from harness.layout import Cursor, Layout, PackedSample, lay_out
 from harness.parts.attention import spread_of
 from harness.parts.past_images import (
     block_slots,
     check_layers,
+    image_pairs,
     joint_attention,
+    joint_pairs,
     see_past_images,
     see_past_jointly,
 )
@@ -121,6 +124,29 @@ class HyperAttention(FusionMethod):
             see_past_images(step)
             sees_r11 = to_device(step.layout.rows.frame >= 0, step.device)[:, None, None]
             step.carried[SEES] = sees_r11.to(step.layout.images.tokens)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """Text and placeholders in all blocks, all images in the chosen ones."""
+        per_row = sizes.layers * sizes.kv
+        return Kept(
+            text=per_row * seen.text,
+            image=len(self.slots) * sizes.kv * seen.images,
+            gist=per_row * self.c.placeholder * seen.frames,
+        )
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Rows pass all weights, images own k and v in the chosen blocks. There rows attend to text and
+        images, in one softmax or apart; a gate per row is a product with H D weights."""
+        slots, marks = len(self.slots), int(self.c.placeholder)
+        rows = chunk.rows(marks)
+        causal, joint = rows * chunk.now.rows(marks), joint_pairs(chunk, marks)
+        if self.c.fusion != "one_softmax":
+            joint = causal + image_pairs(chunk, marks)
+        gates = slots * sizes.heads_width if self.c.fusion == "row_gate" else 0
+        return Work(
+            linear=((rows, sizes.layers * sizes.block + gates), (chunk.images, slots * sizes.to_kv)),
+            attention=(((sizes.layers - slots) * causal + slots * joint, sizes.heads_width),),
+        )
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         if i not in self.slots:

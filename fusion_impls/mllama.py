@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from harness.attention import to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, decoder_work
 from harness.fusion import (
     IMAGES,
     FusionConfig,
@@ -35,7 +36,8 @@ from harness.fusion import (
 )
 from harness.layout import Cursor, FrameSpan, Layout, PackedSample, lay_out
 from harness.parts.attention import FeedForward, Heads, OwnAttention, init_like, norm_of
-from harness.parts.gates import GatedBlock, gated_attention, see_windows, slots
+from harness.parts.gates import GatedBlock, gated_attention, gated_work, see_windows, slots
+from harness.parts.window_cost import WindowCost
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 from harness.windows import without_unseen_images
@@ -96,6 +98,27 @@ class Mllama(FusionMethod):
         drop_past_windows(step, IMAGES)
         sees_r1 = to_device(step.layout.rows.window[:, None] >= 0, step.device)
         step.carried[SEES] = sees_r1.to(step.layout.images.tokens)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The text, and one group of images."""
+        group = self._grouped(seen)
+        images = WindowCost().in_sight(group.frames) * group.tokens
+        return Kept(text=sizes.layers * sizes.kv * seen.text, image=len(self.slots) * sizes.kv * images)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """The decoder on text; own layers with the backbone's heads and FFN on text and the groups seen."""
+        groups = Chunk(self._grouped(chunk.past), self._grouped(chunk.now))
+        alone = groups.now.frames == chunk.now.frames
+        images = WindowCost().shown(chunk) * chunk.now.tokens if alone else chunk.images
+        heads = Heads(sizes.heads, sizes.kv_heads, sizes.head_width)
+        gated = gated_work(groups, images, sizes.width, heads, 3 * sizes.width * sizes.inner)
+        return decoder_work(chunk, sizes) + gated.times(len(self.slots))
+
+    def _grouped(self, seen: Seen) -> Seen:
+        """The stream with consecutive images, those without text between them, as one."""
+        if self.c.group != "consecutive" or seen.between or not seen.frames:
+            return seen
+        return replace(seen, frames=1, tokens=seen.images)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         slot = self.slots.get(i)

@@ -32,10 +32,17 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from harness.backbones.decoder import Decoder, DecoderBlock
+from harness.declared import Chunk, Kept, Seen, Sizes, Work
 from harness.fusion import IMAGES, FusionConfig, FusionMethod, MemoryOrder, Step, kept
 from harness.layout import Cursor, ImagePositions, Layout, PackedSample, lay_out
 from harness.parts.attention import FeedForward, init_like
-from harness.parts.past_images import block_slots, check_layers, joint_attention, see_past_jointly
+from harness.parts.past_images import (
+    block_slots,
+    check_layers,
+    joint_attention,
+    joint_pairs,
+    see_past_jointly,
+)
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 
@@ -81,6 +88,23 @@ class NoVisualSelfAttention(FusionMethod):
     def begin(self, step: Step) -> None:
         see_past_jointly(step)
         step.carried[IMAGES] = step.layout.images.tokens
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The text in all blocks, all images in the chosen ones."""
+        return Kept(text=sizes.layers * sizes.kv * seen.text, image=len(self.slots) * sizes.kv * seen.images)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Text passes all weights; an image token k and v of the chosen blocks, and what updates it: FFNs up
+        to the last of them, or an MLP of d x d and d x d in each."""
+        slots, updates = len(self.slots), self.c.image_updates
+        other = slots * sizes.to_kv + (max(self.slots) * sizes.ffn if updates == "ffn" else 0)
+        mlps = slots * 2 * sizes.width**2 if updates == "mlp" else 0
+        pairs = (sizes.layers - slots) * chunk.text * chunk.now.text + slots * joint_pairs(chunk)
+        return Work(
+            linear=((chunk.text, sizes.layers * sizes.block), (chunk.images, mlps)),
+            attention=((pairs, sizes.heads_width),),
+            other=other * chunk.images,
+        )
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         y_md, slot = step.carried[IMAGES], self.slots.get(i)

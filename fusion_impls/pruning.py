@@ -31,6 +31,7 @@ from torch import Tensor
 
 from harness.attention import attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
+from harness.declared import Chunk, Kept, Seen, Sizes, Work
 from harness.errors import UsageError
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step, kept
 from harness.layout import Cursor, Layout, PackedSample, Rows, causal_blocks, lay_out
@@ -91,6 +92,37 @@ class Pruning(FusionMethod):
 
     def new_state(self) -> FusionState:
         return FusionState(KeyValues(self.cut), extra={KEPT: KeyValues(self.layers - self.cut)})
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """All rows in the layers before the cut, text and the kept image tokens after it."""
+        first, later = self.cut * sizes.kv, (sizes.layers - self.cut) * sizes.kv
+        image = first * seen.images + later * self._left(seen)
+        return Kept(text=(first + later) * seen.text, image=image)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Token insertion of all rows, then of the kept ones; a ranking is one row's scores of all keys."""
+        now, past, later = chunk.now, chunk.past, sizes.layers - self.cut
+        rows, keys, images = chunk.rows(now.tokens), now.rows(now.tokens), self._left_of(chunk.frames, now)
+        left, rankings = chunk.text + images, chunk.frames
+        if self.prompt_dependent:
+            rankings = min(1, rankings)
+        pairs = self.cut * rows * keys + later * left * (left + past.text + self._left(past))
+        return Work(
+            linear=((rows, self.cut * sizes.block), (left, later * sizes.block)),
+            attention=((pairs, sizes.heads_width),),
+            other=rankings * keys * sizes.heads_width if images < chunk.images else 0,
+        )
+
+    def _left(self, seen: Seen) -> int:
+        return self._left_of(seen.frames - seen.apart, seen) + self._left_of(seen.apart, seen)
+
+    def _left_of(self, frames: int, seen: Seen) -> int:
+        """Image tokens kept of so many frames that came together; the prompt ranks all of them as one."""
+        if not frames:
+            return 0
+        if self.prompt_dependent:
+            return self.tokens_kept(frames * seen.tokens)
+        return frames * self.tokens_kept(seen.tokens)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         if i < self.cut - 1:

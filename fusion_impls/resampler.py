@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.backbones.decoder import Decoder
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, decoder_work
 from harness.errors import UsageError
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, check_least
 from harness.layout import Cursor, Layout, PackedSample, lay_out
@@ -86,6 +87,16 @@ class ResamplerInsertion(FusionMethod):
             )
             self.resampler = Perceiver(width, shape, spread)
         init_like(decoder, self)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """A key and a value of every text row and every latent in every layer."""
+        per_row = sizes.layers * sizes.kv
+        return Kept(text=per_row * seen.text, image=per_row * self.c.latents * seen.frames)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Resampling, then token insertion of the latents."""
+        inserted = decoder_work(chunk, sizes, per_frame=self.c.latents)
+        return inserted + self.resampler.work(chunk.frames, chunk.now.tokens)
 
     def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
         resampled = resampled_samples(self.resampler, samples, width)

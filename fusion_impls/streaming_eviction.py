@@ -7,17 +7,16 @@ token shifts left. Attention sinks: StreamingLLM, arXiv 2309.17453. As in the re
 
 A *segment* is a frame and the rows up to the next frame. When a frame arrives, everything is evicted but the
 first ``sinks`` and the last ``text_window`` text tokens and the last ``frames`` frames, the new one included.
-The rows of a segment see what was kept then and the segment up to themselves: its *context*. So what a row
-sees is a function of the stream before it, in any chunking; one pass over F frames is F blocks of bounded
-size. Branches continue the last segment.
+The rows of a segment see what was kept then and the segment up to themselves: its *context*. What a row sees
+follows from the stream before it; F frames in one pass are F bounded blocks. Branches continue the last one.
 
 Shapes: R rows, C keys of all contexts of a chunk one after the other, d model width. A session keeps the keys
 and values of one context, so at fixed text per frame its memory does not grow with frames. A chunk keeps all
 its keys until it is done, and shows a layer one copy of them per context.
 
-Deviations: the paper's vision window is in seconds, this one in frames. The released code evicts once per
-round of one second and moves old text in front of the kept frames; here every frame evicts and the order
-stays. The paper trains on short overlapping clips with full attention; here training evicts as sessions do.
+Deviations: the paper's vision window is in seconds. The released code evicts once per round of one second and
+moves old text in front of the kept frames; here every frame evicts and the order stays. The paper trains on
+short overlapping clips with full attention; here training evicts as sessions do.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from torch import Tensor
 
 from harness.attention import Block, Index, attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock
-from harness.errors import UsageError
-from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, blocks_work
+from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step, check_least
 from harness.layout import Cursor, Kind, Layout, PackedSample, lay_out, runs
 from harness.registry import register_method
 
@@ -55,10 +54,7 @@ class StreamingEvictionConfig(FusionConfig):
     positions: Literal["one_per_frame", "one_per_token"] = "one_per_frame"
 
     def __post_init__(self) -> None:
-        for name, least in (("sinks", 0), ("text_window", 0), ("frames", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise UsageError(f"streaming_eviction {name}={value} is not usable; give {least} or more")
+        check_least("streaming_eviction", self, {"sinks": 0, "text_window": 0, "frames": 1})
 
 
 @register_method("streaming_eviction")
@@ -89,6 +85,24 @@ class StreamingEviction(FusionMethod):
             stream = _Stream(0, text.columns["kind"], text.columns["frame"])
             mask[stream.context(step.state.cursor.frame, self.limits)] = True
             text.keep(mask)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The context of the last segment."""
+        per_row, (text, frames) = sizes.layers * sizes.kv, self._context(seen, seen.frames - 1)
+        return Kept(text=per_row * text, image=per_row * frames * seen.tokens)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """All rows pass all weights; those of a segment attend to its context."""
+        tokens, pairs = chunk.now.tokens, 0
+        for segment in chunk.segments():
+            text, frames = self._context(chunk.now, segment.window)
+            pairs += (segment.arrives * tokens + segment.text) * (text + frames * tokens)
+        return blocks_work(chunk.rows(tokens), pairs, sizes)
+
+    def _context(self, seen: Seen, frame: int) -> tuple[int, int]:
+        """Text rows: those left of the text before a frame and those after it; and frames, it included."""
+        left = min(seen.text_before(frame), self.limits.sinks + self.limits.text_window)
+        return left + seen.text_in(frame), min(frame + 1, self.limits.frames)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         attention, x_rd = block.attention, block.normed(h_rd)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.backbones.decoder import Decoder
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, decoder_work
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder
 from harness.layout import Cursor, Layout, PackedSample, lay_out
 from harness.registry import register_method
@@ -40,3 +41,12 @@ class TokenInsertion(FusionMethod):
 
     def lay_out(self, samples: Sequence[PackedSample], cursors: Sequence[Cursor], width: int) -> Layout:
         return lay_out(samples, cursors, width=width, positions=self.positions, inline=True)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """A key and a value of every row in every layer."""
+        per_row = sizes.layers * sizes.kv
+        return Kept(text=per_row * seen.text, image=per_row * seen.images)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Equation 1: every new row passes all weights and attends to all rows so far."""
+        return decoder_work(chunk, sizes, per_frame=chunk.now.tokens)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from harness.attention import attend
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, decoder_work
 from harness.fusion import (
     IMAGES,
     FusionConfig,
@@ -32,6 +33,7 @@ from harness.fusion import (
 )
 from harness.layout import Cursor, Layout, PackedSample, lay_out
 from harness.parts.window_attention import window_keys
+from harness.parts.window_cost import WindowCost
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 from harness.windows import Keys, Visible, window_blocks, without_unseen_images
@@ -66,6 +68,22 @@ class VanillaCA(FusionMethod):
         step.carried[IMAGES] = step.layout.images.tokens
         step.patterns["window"] = step.pattern(window_blocks(step.layout.rows, keys, Visible()), len(keys))
         drop_past_windows(step, IMAGES)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The text, and one window of images: a frame."""
+        per_row = sizes.layers * sizes.kv
+        return Kept(
+            text=per_row * seen.text, image=per_row * WindowCost().in_sight(seen.frames) * seen.tokens
+        )
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """SA_text with all the text; CA with a row's own frame, q and o of text, k and v of images."""
+        images = WindowCost().shown(chunk) * chunk.now.tokens
+        cross = Work(
+            linear=((chunk.text, sizes.to_qo), (images, sizes.to_kv)),
+            attention=((WindowCost().row_pairs(chunk), sizes.heads_width),),
+        )
+        return decoder_work(chunk, sizes) + cross.times(sizes.layers)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         x_rd = block.normed(h_rd)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from harness.attention import Block, attend
 from harness.backbones.decoder import Decoder, DecoderBlock
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, blocks_work
 from harness.fusion import FusionConfig, FusionMethod, MemoryOrder, Step, check_least
 from harness.layout import Cursor, Kind, Layout, PackedSample, Rows, lay_out, runs
 from harness.parts.attention import spread_of
@@ -75,6 +76,22 @@ class VoCo(FusionMethod):
         step.patterns[COMPRESSED] = step.pattern(blocks, step.cached + len(step.layout.rows))
         if step.state is not None:
             step.state.text.keep(step.state.text.columns["kind"] != Kind.IMAGE)
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """Text and VoCo tokens; images are dropped."""
+        per_row = sizes.layers * sizes.kv
+        return Kept(text=per_row * seen.text, gist=per_row * self.c.tokens * seen.frames)
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """All rows pass all weights. A frame's N + k rows see themselves and the lasting rows before them;
+        text sees lasting rows."""
+        k, tokens, now, pairs = self.c.tokens, chunk.now.tokens, chunk.now, 0
+        for segment in chunk.segments():
+            before = now.text_before(segment.window) + k * max(segment.window, 0)
+            pairs += segment.arrives * (tokens + k) * (before + tokens + k)
+            lasting = now.text_before(segment.window + 1) + k * (segment.window + 1)
+            pairs += segment.text * lasting
+        return blocks_work(chunk.rows(tokens + k), pairs, sizes)
 
     def layer(self, i: int, block: DecoderBlock, h_rd: Tensor, step: Step) -> Tensor:
         attention, x_rd = block.attention, block.normed(h_rd)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from harness.attention import to_device
 
 _FAST_PERIOD_S, _FAST, _SLOW = 32.0, 16, 8
+TIME_FEATURES = 2 * (_FAST + _SLOW)
+"""How many numbers a time becomes."""
 
 
 class Connector(nn.Module):
@@ -26,7 +28,7 @@ class Connector(nn.Module):
         super().__init__()
         self.tick_s = tick_s
         self.project = nn.Linear(features, width)
-        self.time = nn.Linear(2 * (_FAST + _SLOW), width, bias=False)
+        self.time = nn.Linear(TIME_FEATURES, width, bias=False)
 
     def forward(self, features_fnd: Tensor, times_s: list[float]) -> Tensor:
         """[F, N, D] and F times → [F, N, d]."""

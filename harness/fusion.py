@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from harness.attention import Block, Index, Pattern, attend, to_device
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections, Rope
+from harness.declared import Chunk, Kept, Seen, Sizes, Work
 from harness.errors import UsageError
 from harness.layout import Cursor, Images, Kind, Layout, PackedSample, Rows, causal_blocks
 from harness.state import FusionState, KeyValues
@@ -164,6 +165,18 @@ class FusionMethod(nn.Module, ABC):
     def new_state(self) -> FusionState:
         """An empty streaming state."""
         return FusionState(KeyValues(self.layers))
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:
+        """What a session keeps of a stream, by arithmetic from the method's equations alone.
+
+        None where the method does not declare it; then nothing is compared.
+        """
+        return None
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work | None:
+        """What the blocks compute for a chunk of a stream, by arithmetic alone, the connector and the head
+        left out; None where the method does not declare it."""
+        return None
 
     def gist_embeddings(self) -> Tensor | None:
         """Embeddings [gists, d] of the gist rows, where the layout asks for any."""

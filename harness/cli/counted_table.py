@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.table import Table
 from rich.text import Text
 
 from harness.cli.table import NONE, new_table, show_table
-from harness.counting.records import Cost, CountRecord, Peak
+from harness.counting.records import CountRecord, Peak
 from harness.plan import method_label
 from harness.units import bytes_text, operations_text
 
-_COLUMNS = ("peak", "above resting", "phase", "kv bytes", "kv tokens", "kv / declared", "operations", "route")
+_COLUMNS = (
+    "peak",
+    "above resting",
+    "phase",
+    "kv bytes",
+    "kv tokens",
+    "kv / declared",
+    "operations",
+    "op. / declared",
+    "moved / least",
+    "route",
+)
 
 
 def print_counted(records: Sequence[CountRecord], stream: TextIO) -> None:
@@ -40,14 +51,17 @@ def _add(table: Table, start: list[str], peak: Peak | None) -> None:
             peak.phase,
             bytes_text(peak.counted.kv_bytes) if peak.state_bytes else NONE,
             f"{peak.kv_tokens:,}" if peak.state_bytes else NONE,
-            _ratio(peak.counted, peak.analytic),
+            _ratio(peak, "kv_bytes", digits=4),
             NONE if peak.counted.flops is None else operations_text(peak.counted.flops),
+            _ratio(peak, "flops", digits=4),
+            _ratio(peak, "bytes_moved", digits=1),
             " ".join(peak.routes),
         ]
     table.add_row(*map(Text, start + cells))
 
 
-def _ratio(counted: Cost, analytic: Cost | None) -> str:
-    if analytic is None or not analytic.kv_bytes:
-        return NONE
-    return f"{counted.kv_bytes / analytic.kv_bytes:.4f}"
+def _ratio(peak: Peak, quantity: Literal["kv_bytes", "flops", "bytes_moved"], digits: int) -> str:
+    """Counted over analytic; none where nothing is declared."""
+    counted: int | None = getattr(peak.counted, quantity)
+    declared: int | None = getattr(peak.analytic, quantity, None)
+    return f"{counted / declared:.{digits}f}" if counted is not None and declared else NONE

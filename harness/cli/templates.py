@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from harness.attention import attend
 from harness.backbones.decoder import Decoder, DecoderBlock, Projections
+from harness.declared import Chunk, Kept, Seen, Sizes, Work, decoder_work
 from harness.fusion import (
     IMAGES,
     FusionConfig,
@@ -41,6 +42,7 @@ from harness.fusion import (
     self_attention,
 )
 from harness.layout import Cursor, FrameSpan, Layout, PackedSample, Span, lay_out
+from harness.parts.window_cost import WindowCost
 from harness.registry import register_method
 from harness.state import FusionState, KeyValues
 from harness.windows import Keys, Visible, window_blocks
@@ -85,6 +87,21 @@ class ExampleMethod(FusionMethod):
     def new_state(self) -> FusionState:
         """Beside the self-attention's cache, a buffer for the keys and values of images in every layer."""
         return FusionState(KeyValues(self.layers), extra={IMAGES: KeyValues(self.layers)})
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept:
+        """The declared memory in numbers: the text, and the vectors of one window, a frame."""
+        per_row, frames = sizes.layers * sizes.kv, WindowCost().in_sight(seen.frames)
+        return Kept(text=per_row * seen.text, image=per_row * frames * min(self.tokens, seen.tokens))
+
+    def computes(self, chunk: Chunk, sizes: Sizes) -> Work:
+        """Text passes all weights and attends to all text; CA has q and o on text, k and v on vectors."""
+        vectors = min(self.tokens, chunk.now.tokens)
+        of_vectors = Chunk(replace(chunk.past, tokens=vectors), replace(chunk.now, tokens=vectors))
+        cross = Work(
+            linear=((chunk.text, sizes.to_qo), (chunk.frames * vectors, sizes.to_kv)),
+            attention=((WindowCost().row_pairs(of_vectors), sizes.heads_width),),
+        )
+        return decoder_work(chunk, sizes) + cross.times(sizes.layers)
 
     def begin(self, step: Step) -> None:
         """Once per chunk: announce its images, say which row sees which, and that past ones are not kept."""

@@ -78,7 +78,11 @@ class Alive(_Model):
 
 
 class Cost(_Model):
-    """What a phase takes: bytes of keys and values kept after it, operations, and bytes of memory traffic."""
+    """What a phase takes: bytes of keys and values kept after it, operations, and bytes of memory traffic.
+
+    Counted traffic is what eager execution moves, analytic traffic the least that any does, so their ratio is
+    at least 1 (:mod:`harness.counting.analytic`).
+    """
 
     kv_bytes: int
     flops: int | None

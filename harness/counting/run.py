@@ -233,6 +233,6 @@ def _check_declaration(key: CountKey, peak: Peak) -> None:
         raise NotCountedError(
             f"{key.method} keeps {counted:,} bytes of keys and values where its declaration says "
             f"{declared:,} (more than {TOLERANCE:.0%} apart): the cache holds what it should not, or "
-            "kept() is wrong; state by kind: "
+            "keeps() is wrong; state by kind: "
             + ", ".join(f"{kind} {size:,}" for kind, size in peak.state_bytes.items())
         )

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from harness.attention import Pattern
 from harness.backbones.decoder import Decoder
+from harness.declared import Chunk, Work
 from harness.errors import UsageError
 from harness.fusion import IMAGES, Step, describe_images, image_keys, kept
-from harness.parts.attention import FeedForward, Norm, OwnAttention
+from harness.parts.attention import FeedForward, Heads, Norm, OwnAttention
+from harness.parts.window_cost import WindowCost
 from harness.windows import Keys, Visible, window_blocks
 
 
@@ -40,6 +42,16 @@ class GatedBlock(nn.Module):
         """The gated FFN with its residual, [R, d] → [R, d]; nothing is added where ``rows_r1`` is 0."""
         y_rd = cast("Tensor", self.ffn(self.ffn_norm(h_rd)))
         return h_rd + self.ffn_gate.tanh() * (y_rd if rows_r1 is None else rows_r1 * y_rd)
+
+
+def gated_work(chunk: Chunk, images: int, width: int, heads: Heads, ffn: int) -> Work:
+    """What one gated block costs where the chunk's images are ``images`` rows: q, o and the FFN of ``ffn``
+    weights on text, k and v of images; a text row attends to its own frame."""
+    to_qo, to_kv = (2 * width * n * heads.width for n in (heads.count, heads.kv))
+    return Work(
+        linear=((chunk.text, to_qo + ffn), (images, to_kv)),
+        attention=((WindowCost().row_pairs(chunk), heads.count * heads.width),),
+    )
 
 
 def slots(method: str, decoder: Decoder, every: int, first: int) -> dict[int, int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.attention import attend
 from harness.backbones.decoder import Decoder
+from harness.declared import Chunk
 from harness.errors import UsageError
 from harness.fusion import IMAGES, Step, cached_keys, describe_images, image_keys
 from harness.layout import Kind, Rows
@@ -80,6 +81,25 @@ def joint_attention(layer: int, x_rd: Tensor, k_skd: Tensor, v_skd: Tensor, step
         k, v = step.state.text.extend(layer, k, v)
     k, v = torch.cat((k_skd, k)), torch.cat((v_skd, v))
     return attention.output(attend(q, k, v, step.patterns[JOINT], attention.scale))
+
+
+def joint_pairs(chunk: Chunk, per_frame: int = 0) -> int:
+    """Pairs of a block whose rows see all images and all rows so far; frames have ``per_frame`` rows in the
+    text. By arithmetic alone."""
+    now, pairs = chunk.now, 0
+    for segment in chunk.segments():
+        frames = segment.window + 1
+        keys = frames * (now.tokens + per_frame) + now.text_before(segment.window + 1)
+        pairs += (segment.text + segment.arrives * per_frame) * keys
+    return pairs
+
+
+def image_pairs(chunk: Chunk, per_frame: int = 0) -> int:
+    """Pairs of rows with all images so far."""
+    return sum(
+        (segment.text + segment.arrives * per_frame) * (segment.window + 1) * chunk.now.tokens
+        for segment in chunk.segments()
+    )
 
 
 def _all_as_text(rows: Rows) -> Rows:

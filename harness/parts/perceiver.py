@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.attention import Index, Pattern
+from harness.declared import Work
 from harness.parts.attention import Activation, FeedForward, Heads, Norm, OwnAttention
 from harness.parts.resampling import latent_pattern, repeated
 
@@ -56,6 +57,7 @@ class Perceiver(nn.Module):
 
     def __init__(self, width: int, shape: PerceiverShape, spread: float) -> None:
         super().__init__()
+        self.shape = shape
         self.latents = nn.Parameter(spread * torch.randn(shape.latents, width))
         self.layers = nn.ModuleList(PerceiverLayer(width, shape) for _ in range(shape.depth))
         self.norm = shape.norm(width)
@@ -67,3 +69,18 @@ class Perceiver(nn.Module):
         for layer in self.layers:
             x_ld = layer(x_ld, y_md, pattern)
         return cast("Tensor", self.norm(x_ld))
+
+    def work(self, frames: int, tokens: int) -> Work:
+        """What F frames of N tokens cost: L queries per frame against N + L keys, then the FFN on L rows."""
+        shape, width = self.shape, self.latents.shape[1]
+        latents, heads = frames * shape.latents, shape.heads
+        to_qo, to_kv = (2 * width * n * heads.width for n in (heads.count, heads.kv))
+        ffn = (3 if shape.activation == "swiglu" else 2) * width * shape.inner
+        pairs = latents * (tokens + shape.latents)
+        return Work(
+            linear=(
+                (latents, shape.depth * (to_qo + ffn)),
+                (frames * tokens + latents, shape.depth * to_kv),
+            ),
+            attention=((shape.depth * pairs, heads.count * heads.width),),
+        )

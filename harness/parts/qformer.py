@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.attention import Index, Pattern
+from harness.declared import Work
 from harness.parts.attention import FeedForward, Heads, OwnAttention
 from harness.parts.resampling import latent_pattern, repeated
 
@@ -47,6 +48,7 @@ class QFormer(nn.Module):
 
     def __init__(self, width: int, latents: int, depth: int, heads: Heads, inner: int, spread: float) -> None:
         super().__init__()
+        self.heads, self.inner = heads, inner
         self.latents = nn.Parameter(spread * torch.randn(latents, width))
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.layers = nn.ModuleList(
@@ -67,3 +69,16 @@ class QFormer(nn.Module):
         for layer in self.layers:
             x_ld = layer(x_ld, y_md, own, tokens)
         return cast("Tensor", x_ld)
+
+    def work(self, frames: int, tokens: int) -> Work:
+        """What F frames of N tokens cost: L queries per frame among themselves in every block, against N
+        tokens in every other one, FFNs, and the projection."""
+        count, width = self.latents.shape
+        latents, depth = frames * count, len(self.layers)
+        crosses, side = -(-depth // CROSS_EVERY), 2 * width * self.heads.count * self.heads.width
+        pairs = latents * (depth * count + crosses * tokens)
+        inside = depth * (2 * side + 2 * width * self.inner) + crosses * side + width**2
+        return Work(
+            linear=((latents, inside), (frames * tokens, crosses * side)),
+            attention=((pairs, self.heads.count * self.heads.width),),
+        )

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 
 from harness.backbones.decoder import Projections
-from harness.fusion import IMAGES, Step, kept
+from harness.fusion import IMAGES, Step, cached_keys, kept
 from harness.parts.pooling import POOLED
+from harness.windows import Visible, WindowKeys
+
+WINDOW_TEXT = "window_text_kv"
+"""Name of the state buffer of the windows' text, where it is kept apart."""
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, [S, K, D] each."""
@@ -36,3 +40,15 @@ def window_keys(
         parts.insert(1, (text[0][first:], text[1][first:]))
     keys, values = zip(*parts, strict=True)
     return (torch.cat(keys), torch.cat(values)) if len(parts) > 1 else parts[0]
+
+
+def text_keys(step: Step, visible: Visible, one_cache: bool) -> WindowKeys:
+    """Attributes of the text keys that rows may see: those of the self-attention's own cache from the first
+    visible window on, or of a buffer of their own, to which the chunk's are announced."""
+    rows, state = step.layout.rows, step.state
+    if state is None:
+        return WindowKeys(rows.sample, rows.window, rows.frame, rows.branch)
+    if one_cache:
+        return cached_keys(state.text, visible.first_row(state.text.columns["window"], step.layout))
+    state.extra[WINDOW_TEXT].describe(rows.kind, rows.window, rows.frame)
+    return cached_keys(state.extra[WINDOW_TEXT])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.fusion import FusionMethod
-from harness.testing import forward, sessions
+from harness.testing import declarations, forward, sessions
 from harness.testing.plans import Plan
 from harness.testing.subjects import Subject
 
@@ -40,6 +40,10 @@ def _grows_with_frames(fusion: FusionMethod) -> str | None:
     if fusion.memory.streaming_frames:
         return "streaming memory is declared to grow with frames"
     return None
+
+
+def _declares_nothing(fusion: FusionMethod) -> str | None:
+    return "it declares nothing" if type(fusion).keeps is FusionMethod.keeps else None
 
 
 _SHORT = ("1:", "1: t0", "1: t1", "1: f3", "1: f1 f2=", "1: t0 f2 t0 | t1", "1: | t1", "1: f2 | t1 t2")
@@ -148,6 +152,15 @@ _ALL = (
         "streaming_frames=1",
         plans=("1:",),
         unless=_grows_with_frames,
+    ),
+    Property(
+        "declared_state",
+        "a session keeps what keeps() declares, to the byte",
+        declarations.declared_state,
+        "a buffer keeps rows that the method's equations do not need, or has them in layers that do not use "
+        "them; or keeps() leaves out something: it takes text, frames and layers as they are in the paper",
+        plans=declarations.STREAMS,
+        unless=_declares_nothing,
     ),
     Property(
         "prompt_dependence",

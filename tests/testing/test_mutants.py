@@ -139,6 +139,15 @@ MUTANTS = [
     ),
     Mutant("frames are never dropped", "frames_freed", FINISH, "        pass\n"),
     Mutant(
+        "a window more than declared", "declared_state", FINISH, FINISH.replace("IMAGES", "IMAGES, span=2")
+    ),
+    Mutant(
+        "10 % more text than declared",
+        "declared_state",
+        "Kept(text=per_row * seen.text,",
+        "Kept(text=per_row * seen.text * 10 // 11,",
+    ),
+    Mutant(
         "not prompt dependent",
         "prompt_dependence",
         "    Config = ExampleMethodConfig\n",
@@ -199,6 +208,17 @@ def test_a_fault_is_caught_under_the_name_of_its_property(mutant: Mutant) -> Non
             method, properties=NAMES[: NAMES.index(mutant.property) + 1], backbones=["qwen3"], streams=2
         )
     assert caught.value.property == mutant.property, str(caught.value)
+
+
+def test_frames_that_are_never_dropped_are_not_what_is_declared() -> None:
+    """Also where streaming memory is declared to grow, so that no other property asks for it."""
+    source = FUSION.replace(FINISH, "        pass\n").replace("streaming_frames=0", "streaming_frames=1")
+    with loaded(source) as method, pytest.raises(PropertyError) as caught:
+        check_fusion_method(method, streams=2)
+    assert (caught.value.property, caught.value.also) == ("declared_state", ())
+    assert caught.value.plan == "1: t1 f3 f3 f3 t3"
+    assert "bytes of image_kv are kept where" in caught.value.found
+    assert "one chunk, 4 text tokens, 3 frames of 3" in caught.value.found
 
 
 def test_every_property_has_a_mutant() -> None:
