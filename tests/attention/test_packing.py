@@ -1,4 +1,4 @@
-"""Which blocks share a variable-length call: where they share keys, no call copies more keys than there are."""
+"""Which blocks share a variable-length call: where they share keys, none copies more keys than there are."""
 
 from __future__ import annotations
 
