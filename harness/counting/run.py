@@ -26,7 +26,7 @@ from harness.counting.spec import CountSpec
 from harness.errors import HarnessError
 from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
-from harness.measure.sites import raising_line
+from harness.measure.sites import raising, raising_line
 from harness.models import full_config
 from harness.plan import lookup, lookup_backbone
 from harness.spec import MethodSpec
@@ -36,7 +36,14 @@ Progress = Callable[[str], None]
 MOST_ALIVE = 12
 REAL_PARAMETERS, REAL_TOKENS = 50_000_000, 16_384
 """Up to which a scenario that needs values runs on real tensors."""
-_WITHOUT_STORAGE = ("meta tensor", "meta device", "'Meta' backend", "data-dependent", "Meta tensor")
+_WITHOUT_STORAGE = (
+    "meta tensor",
+    "Meta tensor",
+    "meta device",
+    "'Meta' backend",
+    "register_meta function",
+    "data-dependent",
+)
 
 
 class NotCountedError(HarnessError):
@@ -114,14 +121,9 @@ def count_one(key: CountKey, substrate: Substrate = "meta") -> CountRecord:
 def needs_values(error: BaseException) -> str | None:
     """Which operation and line cannot run on tensors without storage; None for any other error."""
     text = str(error)
-    if not isinstance(error, RuntimeError | NotImplementedError) or not any(
-        sign in text for sign in _WITHOUT_STORAGE
-    ):
+    if not isinstance(error, RuntimeError | TypeError) or not any(sign in text for sign in _WITHOUT_STORAGE):
         return None
-    where = raising_line(error)
-    lines = [entry.line for entry in traceback.extract_tb(error.__traceback__) if entry.line]
-    at = [entry for entry in traceback.extract_tb(error.__traceback__) if f":{entry.lineno}" in where]
-    line = at[-1].line if at else (lines[-1] if lines else "")
+    where, line = raising(error)
     return f"{where} needs the values of a tensor (`{line}`): {text.splitlines()[0][:160]}"
 
 

@@ -16,7 +16,9 @@ import transformers
 _HARNESS = Path(__file__).resolve().parents[1]
 _ROOT = _HARNESS.parent
 # What merely carries out what a method asks for; the line that asks is the one to name.
-_CARRIERS = tuple(_HARNESS / name for name in ("attention", "backbones", "measure", "state.py"))
+_CARRIERS = tuple(
+    _HARNESS / name for name in ("attention", "backbones", "counting/shapes.py", "measure", "state.py")
+)
 _LIBRARIES = tuple(Path(str(module.__file__)).resolve().parent for module in (torch, transformers, numpy))
 _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 # A Python without a virtual environment has what is installed below its standard library.
@@ -39,12 +41,19 @@ def calling_line() -> str:
 
 def raising_line(error: BaseException) -> str:
     """The same for where an error was raised; the innermost frame at all where no line is to be named."""
+    return raising(error)[0]
+
+
+def raising(error: BaseException) -> tuple[str, str]:
+    """``raising_line`` and the text of that line."""
     frames = traceback.extract_tb(error.__traceback__)
     for entry in reversed(frames):
         name = _named(entry.filename)
         if name is not None:
-            return f"{name}:{entry.lineno}"
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+            return f"{name}:{entry.lineno}", entry.line or ""
+    if not frames:
+        return "", ""
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}", frames[-1].line or ""
 
 
 @cache
