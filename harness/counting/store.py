@@ -37,6 +37,10 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
             )
         except (OSError, UnicodeDecodeError) as error:
             problems.append(Problem(path, str(error)))
-    order = ("method", "mode", "backbone", "height", "width", "frames")
-    records.sort(key=lambda record: tuple(str(getattr(record.key, name)).zfill(12) for name in order))
+    records.sort(key=_place)
     return records, problems
+
+
+def _place(record: CountRecord) -> tuple[str | int, ...]:
+    key = record.key
+    return key.method, key.mode, key.backbone, key.height, key.width, key.frames, key.digest
