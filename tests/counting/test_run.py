@@ -228,8 +228,10 @@ def block_parameters(config: Any, biased: bool) -> int:
     """Projections, gated FFN and two norms of a decoder block, by arithmetic."""
     width, heads, kv = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
     head = getattr(config, "head_dim", None) or width // heads
-    projections = 2 * width * heads * head + 2 * width * kv * head
-    return projections + biased * (heads + 2 * kv) * head + 3 * width * config.intermediate_size + 2 * width
+    projections: int = 2 * width * heads * head + 2 * width * kv * head
+    biases: int = biased * (heads + 2 * kv) * head
+    ffn: int = 3 * width * config.intermediate_size
+    return projections + biases + ffn + 2 * int(width)
 
 
 @pytest.mark.parametrize(("name", "billions", "biased"), [
