@@ -29,7 +29,8 @@ def build(key: CountKey, substrate: Substrate) -> FusedModel:
         decoder = Decoder(spec.config(width, tokenizer.get_vocab_size()))
         fusion = registry.methods.get(key.method)(config, decoder)
         model = FusedModel(decoder, encoder, fusion, tokenizer, special=spec.special)
-    return model.to(dtype=dtype).eval()
+    # A cast would take the rotary frequencies along: it is real tensors only that they are kept apart on.
+    return (model if substrate == "meta" else model.to(dtype=dtype)).eval()
 
 
 def make_shapes(spec: EncoderSpec, dtype: torch.dtype = torch.float32) -> Encoder:

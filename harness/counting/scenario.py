@@ -106,6 +106,7 @@ class _Scene:
         self.grid = model.encoder.grid(key.height, key.width)
         # Made before anything is counted: token ids stay on the host.
         self.text, self.one, self.after_frame = (text_of(n) for n in (key.text, 1, key.text_per_frame))
+        self.start = TextSpan(torch.tensor([model.bos]))
 
     def pixels(self, frames: int) -> Tensor:
         size = (frames, self.key.height, self.key.width, 3)
@@ -236,8 +237,7 @@ def _train(scene: _Scene) -> Run:
 
 def _loss(scene: _Scene, features_fnd: Tensor) -> Tensor:
     model, ids = scene.model, scene.text.ids
-    start = TextSpan(torch.tensor([model.bos]))
-    prefix = (start, *scene.frames(features_fnd))
+    prefix = (scene.start, *scene.frames(features_fnd))
     h_rd, layout = model.fusion.run([PackedSample(prefix, (scene.text,))], model.decoder)
     asked = np.flatnonzero(layout.rows.branch > 0)
     logits = model.decoder.logits(h_rd[int(asked[0]) :])

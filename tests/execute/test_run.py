@@ -127,6 +127,8 @@ def test_cell_files_hold_what_is_left_to_measure(tmp_path: Path) -> None:
 RUNNER = """
 import sys
 from pathlib import Path
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background job ignores it.
 from tests.execute import cells, test_run
 from harness.execute.process import start_server
 start_server(cells.PRELOAD)

@@ -1,0 +1,89 @@
+"""Tensors without storage give the same bytes as real ones, and the same in every repeat and order."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from harness.counting import scenario
+from harness.counting.records import CountKey, Kernels, Mode, Substrate
+from harness.counting.run import count_all, count_one
+from harness.counting.scenario import ShapeCache
+
+from .keys import METHODS, MODES, key
+
+
+def told(asked: CountKey, substrate: Substrate = "meta") -> dict[str, object]:
+    """All that a count says but on what it was counted, and what copies from the host change: traffic, and
+    the operators' names."""
+    record = count_one(asked, substrate)
+    assert record.peak is not None, record.outcome
+    return record.peak.model_dump(exclude={"substrate": True, "alive": True, "counted": {"bytes_moved"}})
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", METHODS)
+def test_real_tensors_give_the_same_to_the_byte(method: str, mode: Mode, dtype: str) -> None:
+    asked = key(mode, method, dtype=dtype)
+    assert told(asked, "meta") == told(asked, "cpu")
+
+
+@pytest.mark.parametrize("kernels", ["cpu", "cuda-math"])
+@pytest.mark.parametrize("mode", ["prefill", "stream"])
+@pytest.mark.parametrize("method", ["token_insertion", "vanilla_ca", "casa"])
+def test_other_kernels_do_too(method: str, mode: Mode, kernels: Kernels) -> None:
+    asked = key(mode, method, dtype="float32", kernels=kernels)
+    assert told(asked, "meta") == told(asked, "cpu")
+
+
+@pytest.mark.parametrize("settings", [{"windows": "all"}, {"pooled_gists": 2}, {"image_updates": "both"}])
+def test_settings_do_too(settings: dict[str, object]) -> None:
+    for mode in MODES:
+        asked = key(mode, "casa", settings=settings)
+        assert told(asked, "meta") == told(asked, "cpu")
+
+
+def test_known_shapes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(ShapeCache):
+        def __call__(self, func, args, kwargs):  # type: ignore[no-untyped-def]
+            return func(*args, **kwargs)
+
+    asked = [key(mode, method) for method in ("casa", "pruning") for mode in MODES]
+    with_cache = [told(one) for one in asked]
+    monkeypatch.setattr(scenario, "_shapes", Forgetful())
+    assert [told(one) for one in asked] == with_cache
+
+
+COUNT = """
+import json, sys
+from harness.counting.records import CountKey
+from harness.counting.run import count_all
+keys = [CountKey.model_validate(one) for one in json.load(sys.stdin)]
+print(json.dumps({r.key.digest: r.peak.model_dump(mode="json") for r in count_all(keys)}))
+"""
+
+
+def test_another_process_and_another_order_change_nothing() -> None:
+    keys = [key(mode, method) for method in ("casa", "token_insertion", "voco") for mode in MODES]
+    here = {r.key.digest: r.peak.model_dump(mode="json") for r in count_all(keys) if r.peak}
+    assert len(here) == len(keys)
+    random.Random(0).shuffle(keys)
+    given = json.dumps([one.model_dump(mode="json") for one in keys])
+    command = [sys.executable, "-c", COUNT]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == json.loads(json.dumps(here))
+
+
+def test_one_pass_and_turn_by_turn_sessions_count_alike() -> None:
+    """The last turn costs the same whether the session before it was made in one pass or in turns."""
+    for method in METHODS:
+        long = count_one(key("stream", method, frames=3)).peak
+        assert long is not None
+        again = count_one(key("stream", method, frames=3), "cpu").peak
+        assert again is not None
+        assert long.state_bytes == again.state_bytes
