@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test lint report reference ablation clean
+.PHONY: eval test check lint report reference ablation clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -24,6 +24,11 @@ eval: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+	$(BIN)/harness check
+
+# The gate on memory alone; its baseline changes with `harness check --update`.
+check: $(VENV)/.installed
+	$(BIN)/harness check
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check $(CHECKED)

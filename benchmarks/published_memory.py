@@ -3,9 +3,9 @@
 ``python -m benchmarks.published_memory`` prints the tables of docs/published_memory.md.
 
 The published run: 256 turns of one 896 x 896 frame (1,024 tokens) and 16 forced tokens, on one H100. Its
-final numbers of KV tokens are 21 + 256 * (1024 + 18) and 21 + 256 * 18: a turn has 18 text tokens, the 16 and two
-that delimit, and 21 stand before the first. Here they are the start token, 20 tokens of fixed text and 18 per
-frame.
+final numbers of KV tokens are 21 + 256 * (1024 + 18) and 21 + 256 * 18: a turn has 18 text tokens, the 16
+and two that delimit, and 21 stand before the first. Here they are the start token, 20 tokens of fixed text
+and 18 per frame.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from rich import box
@@ -18,7 +18,7 @@ from harness.gate.names import growth_name
 from harness.gate.run import GateReport
 from harness.scaling import Growth
 
-SHOWN_ALIVE = 4
+SHOWN, SHOWN_ALIVE = 2, 4
 _COLUMNS = ("growth", "order", "declared", "law")
 
 
@@ -60,18 +60,29 @@ def _row(growth: Growth, check: Check | None) -> tuple[str, ...]:
 
 def lines(report: GateReport) -> Iterator[str]:
     """All but the table, a line each, safe to show on a terminal."""
-    for check in report.checks:
-        if check.status in ("better", "noted"):
-            yield f"{check.status}: {one_line(check.name)}: {one_line(check.message)}"
+    said = [check for check in report.checks if check.status in ("better", "noted")]
+    for check, more in _first_of_each(said):
+        yield f"{check.status}: {one_line(check.name)}: {one_line(check.message)}" + more
     for note in report.notes:
         yield f"note: {one_line(note)}"
-    for check in report.failures:
-        yield f"FAILED {check.rule}: {one_line(check.name)}: {one_line(check.message)}"
+    for check, more in _first_of_each(report.failures):
+        yield f"FAILED {check.rule}: {one_line(check.name)}: {one_line(check.message)}" + more
         for culprit in check.culprits[:SHOWN_ALIVE]:
             yield f"    alive at the peak: {one_line(culprit)}"
     yield _summary(report)
     if any(check.rule in ("bytes", "baseline", "counting") for check in report.failures):
         yield f"to accept what was counted as the new baseline: {report.update_command}"
+
+
+def _first_of_each(checks: Sequence[Check]) -> Iterator[tuple[Check, str]]:
+    """The first few checks of every rule, method and mode; with the last of them, how many more there are."""
+    kinds: dict[tuple[str, ...], list[Check]] = {}
+    for check in checks:
+        kinds.setdefault((check.rule, check.status, *check.name.split(" · ")[:2]), []).append(check)
+    for same in kinds.values():
+        more = f" (and {len(same) - SHOWN} more; --json has all)" if len(same) > SHOWN else ""
+        for check in same[:SHOWN]:
+            yield check, more if check is same[:SHOWN][-1] else ""
 
 
 def _summary(report: GateReport) -> str:
