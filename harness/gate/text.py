@@ -61,11 +61,11 @@ def _row(growth: Growth, check: Check | None) -> tuple[str, ...]:
 def lines(report: GateReport) -> Iterator[str]:
     """All but the table, a line each, safe to show on a terminal."""
     said = [check for check in report.checks if check.status in ("better", "noted")]
-    for check, more in _first_of_each(said):
+    for check, more in _last_of_each(said):
         yield f"{check.status}: {one_line(check.name)}: {one_line(check.message)}" + more
     for note in report.notes:
         yield f"note: {one_line(note)}"
-    for check, more in _first_of_each(report.failures):
+    for check, more in _last_of_each(report.failures):
         yield f"FAILED {check.rule}: {one_line(check.name)}: {one_line(check.message)}" + more
         for culprit in check.culprits[:SHOWN_ALIVE]:
             yield f"    alive at the peak: {one_line(culprit)}"
@@ -74,15 +74,15 @@ def lines(report: GateReport) -> Iterator[str]:
         yield f"to accept what was counted as the new baseline: {report.update_command}"
 
 
-def _first_of_each(checks: Sequence[Check]) -> Iterator[tuple[Check, str]]:
-    """The first few checks of every rule, method and mode; with the last of them, how many more there are."""
+def _last_of_each(checks: Sequence[Check]) -> Iterator[tuple[Check, str]]:
+    """The last few checks (the largest sizes) of every rule, method and mode, and how many more there are."""
     kinds: dict[tuple[str, ...], list[Check]] = {}
     for check in checks:
         kinds.setdefault((check.rule, check.status, *check.name.split(" · ")[:2]), []).append(check)
     for same in kinds.values():
         more = f" (and {len(same) - SHOWN} more; --json has all)" if len(same) > SHOWN else ""
-        for check in same[:SHOWN]:
-            yield check, more if check is same[:SHOWN][-1] else ""
+        for check in same[-SHOWN:]:
+            yield check, more if check is same[-1] else ""
 
 
 def _summary(report: GateReport) -> str:
