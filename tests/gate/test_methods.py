@@ -1,4 +1,7 @@
-"""Every registered method's memory over pixels has the order that it declares; over frames `harness check` says so."""
+"""Every registered method's memory over pixels has the order that it declares.
+
+Over frames `harness check` holds it, with this repository's own configuration.
+"""
 
 from __future__ import annotations
 
