@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli.errors import one_line
+from harness.cli.table import new_table, show_table
 from harness.gate.checks import Check
 from harness.gate.names import growth_name
 from harness.gate.run import GateReport
@@ -36,18 +33,12 @@ def _print_orders(report: GateReport, stream: TextIO) -> None:
     rows = [growth for growth in rows if len(growth.points) > 1]
     if not rows:
         return
-    terminal = stream.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
+    table = new_table(stream)
     for name in _COLUMNS:
         table.add_column(name, no_wrap=True, justify="right" if name in ("order", "declared") else "left")
     for growth in rows:
         table.add_row(*map(Text, _row(growth, checks.get(growth_name(growth)))))
-    console = Console(file=stream, highlight=False)
-    # A terminal that is too narrow breaks the lines; cut columns would lose figures.
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(width=1000), table).maximum
-    )
-    console.print(table)
+    show_table(table, stream)
 
 
 def _row(growth: Growth, check: Check | None) -> tuple[str, ...]:
