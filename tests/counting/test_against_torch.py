@@ -28,7 +28,7 @@ HOST_NUMBERS = 64
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count single bytes, as torch's events do, and mark the phases for the profiler."""
 
-    class Unrounded(CountedMemory):
+    class Unrounded(CountedMemory):  # type: ignore[no-untyped-call]
         def __init__(self, **options: Any) -> None:
             super().__init__(**options, granule=1)
 

@@ -12,7 +12,7 @@ import pytest
 from harness.counting import scenario
 from harness.counting.records import CountKey, Kernels, Mode, Substrate
 from harness.counting.run import count_all, count_one
-from harness.counting.scenario import ShapeCache
+from harness.counting.shapes import ShapeCache
 
 from .keys import METHODS, MODES, key
 
