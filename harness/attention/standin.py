@@ -1,9 +1,10 @@
 """Operators that stand in for CUDA's fused attention kernels: the same inputs and outputs, on any device.
 
 A fused kernel allocates its output, the log-sum-exp of every query in float32 and the state of a random
-generator; scores never reach memory. Here each is one operator: on a CPU it computes the attention (what it
-allocates on the way is its own affair, as in a kernel), on the meta device it has sizes only. Scratch memory
-inside CUDA's kernels (split keys when decoding, the accumulator of the queries' gradient) is not part of it.
+generator, in the sizes and layouts of torch's own kernels; scores never reach memory. Here each is one
+operator: on a CPU it computes the attention (what it allocates on the way is its own affair, as in a kernel),
+on the meta device it has sizes only. Scratch memory inside CUDA's kernels (split keys when decoding, the
+accumulator of the queries' gradient) is not part of it.
 
 Shapes: T queries, S keys, n blocks of lq and lk, H heads, K key/value heads, D head width.
 """
@@ -24,6 +25,10 @@ from harness.attention.pattern import Packed
 _GENERATOR = (2,)
 _BIAS_ALIGNMENT = 8
 """Elements to which the memory-efficient kernel's mask is aligned."""
+_LSE_ALIGNMENT = 32
+"""Queries to which its log-sum-exp is padded."""
+_BY_ROWS = (0, 2, 1, 3)
+"""Its outputs lie in memory as [n, l, H, D]."""
 
 
 def varlen_kernel(q: Tensor, k: Tensor, v: Tensor, packed: Packed, scale: float) -> Tensor:
@@ -52,7 +57,16 @@ def sdpa_as(
     if mask is not None and mask.shape[-1] % _BIAS_ALIGNMENT:
         width = mask.shape[-1]
         mask = pad(mask, (0, -width % _BIAS_ALIGNMENT))[..., :width]
-    return _fused(q, k, v, mask, causal, scale)[0], kernel_name
+    efficient = kernel_name == "efficient"
+    return _fused(q, k, v, mask, causal, scale, efficient, _lse_rows(q, k, v, efficient))[0], kernel_name
+
+
+def _lse_rows(q: Tensor, k: Tensor, v: Tensor, efficient: bool) -> int:
+    """Queries whose log-sum-exp is written: the memory-efficient kernel's serves the backward pass only."""
+    if not efficient:
+        return q.shape[2]
+    trained = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    return -(-q.shape[2] // _LSE_ALIGNMENT) * _LSE_ALIGNMENT if trained else 0
 
 
 def _composite(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
@@ -176,20 +190,45 @@ _varlen.register_autograd(_backward_varlen, setup_context=_keep_varlen)
 
 @torch.library.custom_op("vlm_fusion_harness::fused_sdpa", mutates_args=())
 def _fused(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    efficient: bool,
+    lse_rows: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """[n, H, lq, D] over [n, K, lk, D] through the flash or the memory-efficient kernel."""
-    out = torch.empty_like(q).copy_(_composite(q, k, v, mask, causal, scale))
-    lse = q.new_zeros(q.shape[:3], dtype=torch.float32)
-    return out, lse, q.new_zeros(_GENERATOR, dtype=torch.uint64)
+    out, *beside = _fused_outputs(q, efficient, lse_rows)
+    return (out.copy_(_composite(q, k, v, mask, causal, scale)), *beside)  # type: ignore[return-value]
+
+
+def _fused_outputs(q: Tensor, efficient: bool, lse_rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Output, log-sum-exp, and the generator's state in two parts."""
+    out = _by_rows(q) if efficient else torch.empty_like(q)
+    lse = q.new_zeros((*q.shape[:2], lse_rows), dtype=torch.float32)
+    shapes, dtype = (((), ()), torch.int64) if efficient else ((_GENERATOR, ()), torch.uint64)
+    seed, offset = (q.new_zeros(shape, dtype=dtype) for shape in shapes)
+    return out, lse, seed, offset
+
+
+def _by_rows(x: Tensor) -> Tensor:
+    return torch.empty_permuted(x.shape, _BY_ROWS, dtype=x.dtype, device=x.device)
 
 
 @_fused.register_fake
 def _(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    lse = q.new_empty(q.shape[:3], dtype=torch.float32)
-    return torch.empty_like(q), lse, q.new_empty(_GENERATOR, dtype=torch.uint64)
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    efficient: bool,
+    lse_rows: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _fused_outputs(q, efficient, lse_rows)
 
 
 @torch.library.custom_op("vlm_fusion_harness::fused_sdpa_backward", mutates_args=())
@@ -203,29 +242,47 @@ def _fused_backward(
     mask: Tensor | None,
     causal: bool,
     scale: float,
+    efficient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if causal:
         mask = _bottom_right(q.shape[2], k.shape[2], q.device)
-    return _gradients(grad, q, k, v, mask, scale)
+    made = _fused_gradients(q, k, v, efficient)
+    for whole, part in zip(made, _gradients(grad, q, k, v, mask, scale), strict=True):
+        whole.copy_(part)
+    return made
+
+
+def _fused_gradients(q: Tensor, k: Tensor, v: Tensor, efficient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    dq, dk, dv = (_by_rows(x) if efficient else torch.empty_like(x) for x in (q, k, v))
+    return dq, dk, dv
 
 
 @_fused_backward.register_fake
 def _(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_others: Any, **_options: Any
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    efficient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))  # type: ignore[return-value]
+    return _fused_gradients(q, k, v, efficient)
 
 
 def _keep_fused(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    q, k, v, mask, *ctx.settings = inputs
-    out, lse, generator = output
-    ctx.save_for_backward(q, k, v, out, lse, mask, generator)
+    q, k, v, mask, *ctx.settings, _ = inputs
+    out, lse, seed, offset = output
+    ctx.save_for_backward(q, k, v, out, lse, mask, seed, offset)
     ctx.set_materialize_grads(False)
 
 
 def _backward_fused(ctx: Any, grad: Tensor, *_unused: Tensor | None) -> tuple[Tensor | None, ...]:
-    q, k, v, out, lse, mask, _ = ctx.saved_tensors
-    return (*_fused_backward(grad, q, k, v, out, lse, mask, *ctx.settings), *[None] * 3)
+    q, k, v, out, lse, mask, _, _ = ctx.saved_tensors
+    return (*_fused_backward(grad, q, k, v, out, lse, mask, *ctx.settings), *[None] * 5)
 
 
 _fused.register_autograd(_backward_fused, setup_context=_keep_fused)

@@ -220,9 +220,16 @@ class CountedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ]
 
     def peak_origin(self) -> Origin | None:
-        """What was allocated when the peak was reached; None where nothing was."""
-        event = self._phases[self.peak_phase].event
-        return self._origins[self._events[event - 1][0]] if event else None
+        """What was allocated last of what lives at the peak; None where nothing was.
+
+        That is what reached the peak, but where a phase begins at it and only frees.
+        """
+        freed: set[int] = set()
+        for serial, change in reversed(self._events[: self._phases[self.peak_phase].event]):
+            if change > 0 and serial not in freed:
+                return self._origins[serial]
+            freed.add(serial)
+        return None
 
     def _shares(self, serial: int, size: int) -> list[tuple[str, int]]:
         kind = self._kinds.get(serial)

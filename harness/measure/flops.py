@@ -17,6 +17,16 @@ from torch.utils.flop_counter import flop_registry
 
 from harness.measure.counted import flat, is_composite
 
+_EMPTY = frozenset(
+    {
+        torch.ops.aten.empty,
+        torch.ops.aten.empty_like,
+        torch.ops.aten.empty_permuted,
+        torch.ops.aten.empty_strided,
+        torch.ops.aten.new_empty,
+        torch.ops.aten.new_empty_strided,
+    }
+)
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
@@ -53,7 +63,8 @@ class Operations:
 class Traffic:
     """Sums the bytes that operators read and write: every distinct input and output of each, once.
 
-    This is what eager execution moves; views move nothing. A kernel that fuses several moves less.
+    This is what eager execution moves; views and uninitialised memory move nothing. A kernel that fuses
+    several moves less.
     """
 
     def __init__(self, device: str) -> None:
@@ -62,7 +73,7 @@ class Traffic:
     def __call__(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
-        if _is_view(func):
+        if _moves_nothing(func):
             return
         seen: set[int] = set()
         for tensor in flat((args, tuple(kwargs.values()), result)):
@@ -95,9 +106,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @cache
-def _is_view(func: torch._ops.OpOverload) -> bool:
-    """Whether an operator only gives its input another shape."""
-    if func is torch.ops.aten._unsafe_view.default:
+def _moves_nothing(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator only gives its input another shape, or memory that nothing is written to."""
+    if func is torch.ops.aten._unsafe_view.default or func._overloadpacket in _EMPTY:
         return True
     returns = func._schema.returns
     return bool(returns) and all(

@@ -16,11 +16,11 @@ import transformers
 _HARNESS = Path(__file__).resolve().parents[1]
 _ROOT = _HARNESS.parent
 # What merely carries out what a method asks for; the line that asks is the one to name.
-_CARRIERS = tuple(str(_HARNESS / name) for name in ("attention", "backbones", "measure", "state.py"))
-_LIBRARIES = (
-    *(str(Path(str(module.__file__)).parent) for module in (torch, transformers, numpy)),
-    sysconfig.get_path("stdlib"),
-)
+_CARRIERS = tuple(_HARNESS / name for name in ("attention", "backbones", "measure", "state.py"))
+_LIBRARIES = tuple(Path(str(module.__file__)).resolve().parent for module in (torch, transformers, numpy))
+_STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
+# A Python without a virtual environment has what is installed below its standard library.
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def calling_line() -> str:
@@ -52,10 +52,12 @@ def _named(filename: str) -> str | None:
     """How a source file is called, None where it is not to be named."""
     if filename.startswith("<"):
         return None
-    path = str(Path(filename).resolve())
-    if path.startswith((*_LIBRARIES, *_CARRIERS)):
+    path = Path(filename).resolve()
+    if any(path.is_relative_to(base) for base in (*_LIBRARIES, *_CARRIERS)):
+        return None
+    if path.is_relative_to(_STANDARD) and _INSTALLED.isdisjoint(path.relative_to(_STANDARD).parts):
         return None
     for base in (_ROOT, Path.cwd()):
-        if Path(path).is_relative_to(base):
-            return str(Path(path).relative_to(base))
-    return path
+        if path.is_relative_to(base):
+            return str(path.relative_to(base))
+    return str(path)

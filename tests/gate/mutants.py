@@ -24,7 +24,7 @@ class MutantCA(VanillaCA):
     planted: ClassVar[str] = ""
     declares: ClassVar[bool] = False
 
-    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:  # type: ignore[override]  # as if undeclared
         return super().keeps(seen, sizes) if self.declares else None
 
     def begin(self, step: Step) -> None:
@@ -49,7 +49,7 @@ class MutantInsertion(TokenInsertion):
     planted: ClassVar[str] = ""
     declares: ClassVar[bool] = False
 
-    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:  # type: ignore[override]  # as if undeclared
         return super().keeps(seen, sizes) if self.declares else None
 
     def new_state(self) -> FusionState:
