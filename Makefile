@@ -5,6 +5,8 @@
 #   TORCH_INDEX=URL               take torch, and torch only, from this package index
 #   ARGS="--frames 1,2"           passed on to `harness eval`
 #   RUN=DIR                       the run that `make report` reports on
+#
+# `make gpu-memory` needs a CUDA device, and a build of torch for it (TORCH_INDEX); ARGS are its options.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test lint report reference ablation clean
+.PHONY: eval test check lint report reference ablation gpu-memory clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -24,6 +26,11 @@ eval: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+	$(BIN)/harness check
+
+# The gate on memory alone; its baseline changes with `harness check --update`.
+check: $(VENV)/.installed
+	$(BIN)/harness check
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check $(CHECKED)
@@ -47,6 +54,10 @@ ablation: $(VENV)/.installed
 	$(BIN)/harness eval --task videoqa --methods "$$($(BIN)/python -m harness.train.ablation --list)" \
 	  --models models/ablation --frames 4,8,16 --resolution 64 --out results/ablation
 	$(BIN)/harness report results/ablation --out reports/ablation
+
+# Counted memory against a card's allocator; records under results/gpu, where a second run goes on.
+gpu-memory: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu_memory $(ARGS)
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

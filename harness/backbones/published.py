@@ -6,6 +6,7 @@ are the first of the vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.backbones import BackboneSpec
@@ -15,6 +16,8 @@ from harness.registry import backbones
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+Config = Callable[[int, int], "PretrainedConfig"]
 
 
 def _helium1_2b(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
@@ -39,38 +42,26 @@ def _helium1_2b(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
     )
 
 
-def _qwen2_5_3b(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
-    from transformers import Qwen2Config
+def _qwen2_5(width: int, layers: int, heads: int, kv_heads: int, vocabulary: int, tied: bool) -> Config:
+    """The decoder of a size of Qwen2.5-VL."""
 
-    return Qwen2Config(
-        vocab_size=151_936,
-        hidden_size=2048,
-        intermediate_size=intermediate_size,
-        num_hidden_layers=36,
-        num_attention_heads=16,
-        num_key_value_heads=2,
-        max_position_embeddings=128_000,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        tie_word_embeddings=True,
-        use_cache=False,
-    )
+    def config(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
+        from transformers import Qwen2Config
 
+        return Qwen2Config(
+            vocab_size=vocabulary,
+            hidden_size=width,
+            intermediate_size=intermediate_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            max_position_embeddings=128_000,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+            tie_word_embeddings=tied,
+            use_cache=False,
+        )
 
-def _qwen2_5_7b(intermediate_size: int, vocab_size: int) -> PretrainedConfig:
-    from transformers import Qwen2Config
-
-    return Qwen2Config(
-        vocab_size=152_064,
-        hidden_size=3584,
-        intermediate_size=intermediate_size,
-        num_hidden_layers=28,
-        num_attention_heads=28,
-        num_key_value_heads=4,
-        max_position_embeddings=128_000,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        tie_word_embeddings=False,
-        use_cache=False,
-    )
+    return config
 
 
 PUBLISHED = (
@@ -86,7 +77,7 @@ PUBLISHED = (
     BackboneSpec(
         name="qwen2.5-vl-3b",
         summary="the decoder and vision tower of Qwen2.5-VL-3B (arXiv 2502.13923); by config, no weights",
-        config=_qwen2_5_3b,
+        config=_qwen2_5(2048, 36, 16, 2, vocabulary=151_936, tied=True),
         tokenizer=shipped_tokenizer,
         intermediate_size=11_008,
         parameter_budget=None,
@@ -95,7 +86,7 @@ PUBLISHED = (
     BackboneSpec(
         name="qwen2.5-vl-7b",
         summary="the decoder and vision tower of Qwen2.5-VL-7B (arXiv 2502.13923); by config, no weights",
-        config=_qwen2_5_7b,
+        config=_qwen2_5(3584, 28, 28, 4, vocabulary=152_064, tied=False),
         tokenizer=shipped_tokenizer,
         intermediate_size=18_944,
         parameter_budget=None,

@@ -45,6 +45,10 @@ def bench_command(
     resolution: Resolution = None,
     text: TextTokens = 16,
     text_per_frame: PerFrame = 0,
+    kv_tokens: Annotated[
+        int | None,
+        typer.Option(help="With --mode decode: rows of the cache before it, filled up with text."),
+    ] = None,
     encode_batch: Annotated[int, typer.Option(help="Frames that the vision encoder takes at once.")] = 1,
     dtype: Annotated[str, typer.Option(help="bfloat16, float16 or float32.")] = "bfloat16",
     kernels: Kernel = "cuda",
@@ -82,6 +86,7 @@ def bench_command(
             resolutions=CountSpec.resolutions if resolution is None else parse_resolutions(resolution),
             text=text,
             text_per_frame=text_per_frame,
+            kv_tokens=kv_tokens,
             encode_batch=encode_batch,
             dtype=cast("DType", dtype),
             kernels=cast("Kernels", kernels),

@@ -54,19 +54,20 @@ def expected(key: CountKey, model: FusedModel) -> Cost | None:
     training, itemsize = key.mode == "train", getattr(torch, key.dtype).itemsize
     kv_bytes = 0 if training else itemsize * kept.total
     works = [model.fusion.computes(chunk, sizes) for chunk in phase.chunks]
-    whole = model.fusion.computes(Chunk(phase.chunks[0].past, phase.end), sizes)
-    if whole is None or None in works:
+    declared = [work for work in works if work is not None]
+    if len(declared) < len(works):
         return Cost(kv_bytes=kv_bytes, flops=None, bytes_moved=None)
-    declared, beside = [work for work in works if work is not None], _beside(model, phase, sizes)
+    beside, passes = _beside(model, phase, sizes), BACKWARD if training else 1
     flops = beside.flops + sum(work.flops for work in declared)
-    weights = beside.weights + sum(work.weights for work in ([whole] if training else declared))
-    moved = 0
+    weights = beside.weights + (
+        # A training step's chunks, prefix and branch, are one pass, which the longer one reads for both.
+        max(work.weights for work in declared) if training else sum(work.weights for work in declared)
+    )
+    moved = model.encoder.width * phase.frames * phase.end.tokens + _vocabulary(model) * phase.logits
     for chunk, work in zip(phase.chunks, declared, strict=True):
         # After a chunk that attends, whatever is kept was written by it or read.
         after = model.fusion.keeps(chunk.now, sizes) if work.attends else None
         moved += chunk.text * sizes.width + (0 if after is None else after.total)
-    moved += model.encoder.width * phase.frames * phase.end.tokens + _vocabulary(model) * phase.logits
-    passes = BACKWARD if training else 1
     return Cost(kv_bytes=kv_bytes, flops=passes * flops, bytes_moved=itemsize * (passes * weights + moved))
 
 

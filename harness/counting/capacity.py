@@ -14,8 +14,8 @@ from harness.counting.spec import CountSpec
 from harness.measure.collector import frozen
 
 Progress = Callable[[str], None]
-MOST_TOKENS = 2**23
-"""Image tokens of the largest stream that is tried: its layout takes the host about 1 GiB."""
+MOST_TOKENS, MOST_FRAMES = 2**22, 2**14
+"""Of the largest stream that is tried: its layout takes the host some 10 seconds and half a GiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def capacities(spec: CountSpec, budget_bytes: int, progress: Progress = lambda l
             return count_one(key.model_copy(update={"frames": frames}))
 
         with frozen():
-            found.append(largest(key, peak, budget_bytes, max(1, MOST_TOKENS // tokens)))
+            found.append(largest(key, peak, budget_bytes, max(1, min(MOST_FRAMES, MOST_TOKENS // tokens))))
     return found
 
 

@@ -23,7 +23,7 @@ from harness.counting.records import (
 )
 from harness.counting.scenario import Run, run_scenario
 from harness.counting.spec import CountSpec
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
 from harness.measure.sites import raising, raising_line
@@ -63,7 +63,7 @@ def scenarios(spec: CountSpec) -> list[CountKey]:
     encoder = make_shapes(backbone.encoder)
     for height, width in spec.resolutions:
         encoder.check_size(height, width)
-    return [
+    keys = [
         CountKey(
             mode=mode,
             method=method.name,
@@ -83,6 +83,21 @@ def scenarios(spec: CountSpec) -> list[CountKey]:
             methods, spec.modes, spec.resolutions, spec.frames
         )
     ]
+    return keys if spec.kv_tokens is None else [_of_length(key, spec.kv_tokens) for key in keys]
+
+
+def _of_length(key: CountKey, kv_tokens: int) -> CountKey:
+    """The scenario with as much text that its cache holds so many rows before the next token."""
+    least = count_one(key.model_copy(update={"text": 1}))
+    if least.peak is None:
+        return key
+    text = kv_tokens - (least.peak.kv_tokens - 1) + 1
+    if text < 1:
+        raise UsageError(
+            f"kv-tokens {kv_tokens} is too few: {key.method} holds {least.peak.kv_tokens - 1} rows with "
+            f"{key.frames} frame(s) and one token of text; give more, or fewer frames"
+        )
+    return key.model_copy(update={"text": text})
 
 
 def count(spec: CountSpec, progress: Progress = lambda line: None) -> list[CountRecord]:

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from harness.attention import to_device
@@ -25,6 +27,7 @@ from harness.counting.shapes import ShapeCache
 from harness.fusion import Step
 from harness.layout import FrameSpan, Kind, PackedSample, Span, TextSpan
 from harness.measure.counted import INTERLUDE, CountedMemory
+from harness.measure.counted import Kind as StorageKind
 from harness.measure.flops import Operations, Traffic
 from harness.session import Session
 from harness.state import FusionState, KeyValues
@@ -33,6 +36,28 @@ from harness.vlm import FusedModel
 _shapes = ShapeCache()
 ANY_TOKEN = 0
 """Whatever is said costs the same."""
+
+
+class Region(Protocol):
+    """What watches a scenario's memory from its beginning to its end, and is told what tensors are."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    def tag(self, tensors: Iterable[Tensor] | nn.Module, kind: StorageKind) -> None: ...
+    def mark(self) -> None: ...
+
+
+class Watch(Protocol):
+    """What a scenario runs under: the counter, or the reader of a device's allocator."""
+
+    @property
+    def memory(self) -> Region: ...
+    def phase(self, name: str) -> None: ...
 
 
 @dataclass
@@ -74,14 +99,19 @@ class Run:
 def run_scenario(key: CountKey, model: FusedModel) -> Run:
     """Count one scenario on the model's device; raises what the model raises."""
     counter = Counter.on(model.device.type)
-    counter.memory.tag(model.parameters(), "parameters")
-    counter.memory.tag(model.buffers(), "buffers")
-    with _marked(model, counter.memory):
-        return _MODES[key.mode](_Scene(key, model, counter))
+    return Run(counter, watched_run(key, model, counter))
+
+
+def watched_run(key: CountKey, model: FusedModel, watch: Watch) -> FusionState | None:
+    """Run one scenario under whatever watches it; the session's state, None after a training step."""
+    watch.memory.tag(model.parameters(), "parameters")
+    watch.memory.tag(model.buffers(), "buffers")
+    with _marked(model, watch.memory):
+        return _MODES[key.mode](_Scene(key, model, watch))
 
 
 @contextmanager
-def _marked(model: FusedModel, memory: CountedMemory) -> Iterator[None]:
+def _marked(model: FusedModel, memory: Region) -> Iterator[None]:
     """Mark a boundary after every decoder block."""
     fusion, layer = model.fusion, model.fusion.layer
 
@@ -100,7 +130,7 @@ def _marked(model: FusedModel, memory: CountedMemory) -> Iterator[None]:
 class _Scene:
     """A scenario's inputs, made as they are needed."""
 
-    def __init__(self, key: CountKey, model: FusedModel, counter: Counter) -> None:
+    def __init__(self, key: CountKey, model: FusedModel, counter: Watch) -> None:
         self.key, self.model, self.counter = key, model, counter
         self.tokens = model.encoder.tokens(key.height, key.width)
         self.grid = model.encoder.grid(key.height, key.width)
@@ -156,7 +186,7 @@ def text_of(tokens: int) -> TextSpan:
 
 
 @torch.inference_mode()
-def _prefill(scene: _Scene) -> Run:
+def _prefill(scene: _Scene) -> FusionState | None:
     features, pixels = scene.last_batch()
     counter = scene.counter
     with counter.memory:
@@ -166,11 +196,11 @@ def _prefill(scene: _Scene) -> Run:
         session.append_spans([*scene.frames(features), scene.text])
         session.next_logits()
     tag_state(counter.memory, session.state)
-    return Run(counter, session.state)
+    return session.state
 
 
 @torch.inference_mode()
-def _decode(scene: _Scene) -> Run:
+def _decode(scene: _Scene) -> FusionState | None:
     counter = scene.counter
     with counter.memory:
         counter.phase(INTERLUDE)
@@ -179,11 +209,11 @@ def _decode(scene: _Scene) -> Run:
         session.append_spans([scene.one])
         session.next_logits()
     tag_state(counter.memory, session.state)
-    return Run(counter, session.state)
+    return session.state
 
 
 @torch.inference_mode()
-def _stream(scene: _Scene) -> Run:
+def _stream(scene: _Scene) -> FusionState | None:
     key, model, counter = scene.key, scene.model, scene.counter
     pixels = scene.pixels(1)
     with counter.memory:
@@ -204,10 +234,10 @@ def _stream(scene: _Scene) -> Run:
             session.append_spans([scene.one])
             session.next_logits()
     tag_state(counter.memory, session.state)
-    return Run(counter, session.state)
+    return session.state
 
 
-def _train(scene: _Scene) -> Run:
+def _train(scene: _Scene) -> FusionState | None:
     """The second of two steps, so that the optimiser's state is there. The loss is over the fixed text."""
     model, counter = scene.model.train(), scene.counter
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -232,7 +262,7 @@ def _train(scene: _Scene) -> Run:
     finally:
         model.zero_grad(set_to_none=True)
         model.eval()
-    return Run(counter, None)
+    return None
 
 
 def _loss(scene: _Scene, features_fnd: Tensor) -> Tensor:
@@ -251,7 +281,7 @@ def make_optimizer(name: str | None, parameters: Iterable[Tensor]) -> torch.opti
     return torch.optim.AdamW(parameters, lr=1e-3, foreach=name == "adamw-foreach")
 
 
-_MODES: dict[str, Callable[[_Scene], Run]] = {
+_MODES: dict[str, Callable[[_Scene], FusionState | None]] = {
     "prefill": _prefill,
     "decode": _decode,
     "stream": _stream,
@@ -259,7 +289,7 @@ _MODES: dict[str, Callable[[_Scene], Run]] = {
 }
 
 
-def tag_state(memory: CountedMemory, state: FusionState) -> None:
+def tag_state(memory: Region, state: FusionState) -> None:
     """Name what a session holds by what it represents: a buffer's rows share its storages."""
     buffers = state.buffers()
     for name, tensors in state.tensors().items():

@@ -33,6 +33,9 @@ class CountSpec:
     """Height and width in pixels."""
     text: int = 16
     text_per_frame: int = 0
+    kv_tokens: int | None = None
+    """Rows that the token stream's cache holds when ``decode`` goes on from it: the fixed text is as long as
+    that takes. None takes ``text``."""
     encode_batch: int = 1
     dtype: DType = "bfloat16"
     kernels: Kernels = "cuda"
@@ -45,6 +48,10 @@ class CountSpec:
             check_numbers(name, numbers, least)
         check_numbers("text-per-frame", (self.text_per_frame,), 0)
         check_numbers("encode-batch", (self.encode_batch,), 1)
+        if self.kv_tokens is not None:
+            check_numbers("kv-tokens", (self.kv_tokens,), 1)
+            if self.modes != ("decode",):
+                raise UsageError(f"kv-tokens is for decode alone, but the modes are {', '.join(self.modes)}")
         check_ascending("frames", self.frames)
         if not self.resolutions:
             raise UsageError("no resolution is given; give at least one, for example 224 or 448x896")

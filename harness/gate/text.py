@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli.errors import one_line
+from harness.cli.table import new_table, show_table
 from harness.gate.checks import Check
 from harness.gate.names import growth_name
 from harness.gate.run import GateReport
 from harness.scaling import Growth
 
-SHOWN_ALIVE = 4
+SHOWN, SHOWN_ALIVE = 2, 4
 _COLUMNS = ("growth", "order", "declared", "law")
 
 
@@ -36,18 +33,12 @@ def _print_orders(report: GateReport, stream: TextIO) -> None:
     rows = [growth for growth in rows if len(growth.points) > 1]
     if not rows:
         return
-    terminal = stream.isatty()
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
+    table = new_table(stream)
     for name in _COLUMNS:
         table.add_column(name, no_wrap=True, justify="right" if name in ("order", "declared") else "left")
     for growth in rows:
         table.add_row(*map(Text, _row(growth, checks.get(growth_name(growth)))))
-    console = Console(file=stream, highlight=False)
-    # A terminal that is too narrow breaks the lines; cut columns would lose figures.
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(width=1000), table).maximum
-    )
-    console.print(table)
+    show_table(table, stream)
 
 
 def _row(growth: Growth, check: Check | None) -> tuple[str, ...]:
@@ -60,18 +51,29 @@ def _row(growth: Growth, check: Check | None) -> tuple[str, ...]:
 
 def lines(report: GateReport) -> Iterator[str]:
     """All but the table, a line each, safe to show on a terminal."""
-    for check in report.checks:
-        if check.status in ("better", "noted"):
-            yield f"{check.status}: {one_line(check.name)}: {one_line(check.message)}"
+    said = [check for check in report.checks if check.status in ("better", "noted")]
+    for check, more in _last_of_each(said):
+        yield f"{check.status}: {one_line(check.name)}: {one_line(check.message)}" + more
     for note in report.notes:
         yield f"note: {one_line(note)}"
-    for check in report.failures:
-        yield f"FAILED {check.rule}: {one_line(check.name)}: {one_line(check.message)}"
+    for check, more in _last_of_each(report.failures):
+        yield f"FAILED {check.rule}: {one_line(check.name)}: {one_line(check.message)}" + more
         for culprit in check.culprits[:SHOWN_ALIVE]:
             yield f"    alive at the peak: {one_line(culprit)}"
     yield _summary(report)
     if any(check.rule in ("bytes", "baseline", "counting") for check in report.failures):
         yield f"to accept what was counted as the new baseline: {report.update_command}"
+
+
+def _last_of_each(checks: Sequence[Check]) -> Iterator[tuple[Check, str]]:
+    """The last few checks (the largest sizes) of every rule, method and mode, and how many more there are."""
+    kinds: dict[tuple[str, ...], list[Check]] = {}
+    for check in checks:
+        kinds.setdefault((check.rule, check.status, *check.name.split(" · ")[:2]), []).append(check)
+    for same in kinds.values():
+        more = f" (and {len(same) - SHOWN} more; --json has all)" if len(same) > SHOWN else ""
+        for check in same[-SHOWN:]:
+            yield check, more if check is same[-1] else ""
 
 
 def _summary(report: GateReport) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from harness.backbones.decoder import DecoderBlock
+from harness.declared import Kept, Seen, Sizes
 from harness.fusion import IMAGES, Step, describe_images, image_keys
 from harness.fusion_impls.token_insertion import TokenInsertion
 from harness.fusion_impls.vanilla_ca import VanillaCA
@@ -21,6 +22,10 @@ class MutantCA(VanillaCA):
     """Cross-attention; ``square`` plants a buffer over all pairs of frames, ``frames`` keeps every image."""
 
     planted: ClassVar[str] = ""
+    declares: ClassVar[bool] = False
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:  # type: ignore[override]  # as if undeclared
+        return super().keeps(seen, sizes) if self.declares else None
 
     def begin(self, step: Step) -> None:
         if self.planted == "frames":
@@ -36,16 +41,16 @@ class MutantCA(VanillaCA):
             frames = step.layout.cursors[0].frame + 1
             step.carried["square"] = step.decoder.embed.weight.new_zeros(frames, frames, 256)
 
-    def finish(self, step: Step) -> None:
-        if self.planted != "frames":
-            super().finish(step)
-
 
 @register_method("mutant_insertion")
 class MutantInsertion(TokenInsertion):
     """Token insertion; ``kv`` plants a tenth more rows of keys and values."""
 
     planted: ClassVar[str] = ""
+    declares: ClassVar[bool] = False
+
+    def keeps(self, seen: Seen, sizes: Sizes) -> Kept | None:  # type: ignore[override]  # as if undeclared
+        return super().keeps(seen, sizes) if self.declares else None
 
     def new_state(self) -> FusionState:
         return FusionState(KeyValues(self.layers), extra={"spare": KeyValues(self.layers)})

@@ -100,6 +100,19 @@ def test_a_tenth_more_keys_and_values(gate: GateSpec, monkeypatch: pytest.Monkey
     assert "mutant_insertion · stream · 64 frames · 64x64" in failed_names(report, "bytes")
 
 
+@pytest.mark.parametrize(("method", "fault"), [("mutant_ca", "frames"), ("mutant_insertion", "kv")])
+def test_a_cache_beyond_what_is_declared(
+    gate: GateSpec, monkeypatch: pytest.MonkeyPatch, method: str, fault: str
+) -> None:
+    planted(method, fault, monkeypatch)
+    monkeypatch.setattr(registry.methods.get(method), "declares", True)
+    report = run_gate(gate)
+    assert report.exit_code == ExitCode.REGRESSION
+    assert rules_failed(report) == {"counting"}
+    assert all("where its declaration says" in check.message for check in report.failures)
+    assert {check.name.split(" ")[0] for check in report.failures} == {method}
+
+
 def test_a_declaration_that_does_not_hold(gate: GateSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     weak = MemoryOrder(prefill_frames=1, prefill_pixels=1, streaming_frames=0, streaming_pixels=1)
     monkeypatch.setattr(registry.methods.get("mutant_insertion"), "memory", weak)

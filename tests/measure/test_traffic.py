@@ -33,7 +33,7 @@ def moved(work: Callable[[Tensor], object], device: str = "cpu", of: str = "cpu"
     (lambda x: x.sum(0, keepdim=True).expand(32, 32), 1 + 1 / 32),
     (lambda x: x[:16] + 1, 1),
     (lambda x: x.clone(), 2),
-], ids=str)  # fmt: skip
+], ids=[str(n) for n in range(10)])  # fmt: skip
 def test_every_distinct_input_and_output_moves_once(work: Callable[[Tensor], Tensor], matrices: int) -> None:
     assert moved(work) == matrices * X
 

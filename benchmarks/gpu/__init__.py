@@ -1,0 +1,1 @@
+"""A device's allocator against the counter: measuring, records, comparison, summary."""
