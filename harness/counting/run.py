@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from pathlib import Path
 
 from harness import environment, registry
 from harness.attention import kernels_of, recording
@@ -36,7 +37,14 @@ Progress = Callable[[str], None]
 MOST_ALIVE = 12
 REAL_PARAMETERS, REAL_TOKENS = 50_000_000, 16_384
 """Up to which a scenario that needs values runs on real tensors."""
-_WITHOUT_STORAGE = ("meta tensor", "meta device", "'Meta' backend", "data-dependent", "Meta tensor")
+_WITHOUT_STORAGE = (
+    "meta tensor",
+    "meta device",
+    "'Meta' backend",
+    "data-dependent",
+    "data-independent",
+    "Meta tensor",
+)
 
 
 class NotCountedError(HarnessError):
@@ -115,7 +123,7 @@ def count_one(key: CountKey, substrate: Substrate = "meta") -> CountRecord:
     outcome: Counted | NotCounted
     try:
         outcome = Counted(peak=_count(key, substrate, None))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # A method that ends the program must not end it well.
         reason = needs_values(error) if substrate == "meta" else None
         outcome = _failed(error) if reason is None else _on_real_tensors(key, reason)
     return CountRecord(
@@ -129,13 +137,14 @@ def count_one(key: CountKey, substrate: Substrate = "meta") -> CountRecord:
 def needs_values(error: BaseException) -> str | None:
     """Which operation and line cannot run on tensors without storage; None for any other error."""
     text = str(error)
-    if not isinstance(error, RuntimeError | NotImplementedError) or not any(
+    if not isinstance(error, RuntimeError | NotImplementedError | TypeError) or not any(
         sign in text for sign in _WITHOUT_STORAGE
     ):
         return None
     where = raising_line(error)
-    lines = [entry.line for entry in traceback.extract_tb(error.__traceback__) if entry.line]
-    at = [entry for entry in traceback.extract_tb(error.__traceback__) if f":{entry.lineno}" in where]
+    entries = traceback.extract_tb(error.__traceback__)
+    lines = [entry.line for entry in entries if entry.line]
+    at = [entry for entry in entries if where.endswith(f"{Path(entry.filename).name}:{entry.lineno}")]
     line = at[-1].line if at else (lines[-1] if lines else "")
     return f"{where} needs the values of a tensor (`{line}`): {text.splitlines()[0][:160]}"
 
@@ -152,17 +161,17 @@ def _on_real_tensors(key: CountKey, reason: str) -> Counted | NotCounted:
         )
     try:
         return Counted(peak=_count(key, "cpu", reason))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _failed(error)
 
 
-def _failed(error: Exception) -> NotCounted:
-    first = next(iter(str(error).splitlines()), "")
+def _failed(error: BaseException) -> NotCounted:
+    first = next(iter(str(error).splitlines()), "").encode(errors="replace").decode()
     if isinstance(error, HarnessError):
         return NotCounted(message=first)
     return NotCounted(
         message=f"{type(error).__name__} at {raising_line(error)}: {first}"[:500],
-        traceback="".join(traceback.format_exception(error)),
+        traceback="".join(traceback.format_exception(error)).encode(errors="replace").decode(),
     )
 
 

@@ -16,7 +16,9 @@ import transformers
 _HARNESS = Path(__file__).resolve().parents[1]
 _ROOT = _HARNESS.parent
 # What merely carries out what a method asks for; the line that asks is the one to name.
-_CARRIERS = tuple(_HARNESS / name for name in ("attention", "backbones", "measure", "state.py"))
+_CARRIERS = tuple(
+    _HARNESS / name for name in ("attention", "backbones", "measure", "state.py", "counting/shapes.py")
+)
 _LIBRARIES = tuple(Path(str(module.__file__)).resolve().parent for module in (torch, transformers, numpy))
 _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 # A Python without a virtual environment has what is installed below its standard library.
