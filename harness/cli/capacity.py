@@ -70,6 +70,10 @@ def plan_command(
             typer.echo(json.dumps([_document(one) for one in found], indent=1))
         else:
             _print(found, sys.stdout)
+            typer.echo(
+                f"{gpu} less {reserve}; a turn is one frame and {text_per_frame} text tokens; "
+                f"{text} tokens of fixed text"
+            )
         for message in dict.fromkeys(one.message for one in found if one.message):
             say(f"not counted: {one_line(message)}")
         if all(one.limit == "failed" for one in found):

@@ -36,6 +36,7 @@ Progress = Callable[[str], None]
 MOST_ALIVE = 12
 REAL_PARAMETERS, REAL_TOKENS = 50_000_000, 16_384
 """Up to which a scenario that needs values runs on real tensors."""
+MOST_FRAMES, MOST_ROWS = 2**18, 2**24
 _WITHOUT_STORAGE = (
     "meta tensor",
     "Meta tensor",
@@ -64,6 +65,7 @@ def scenarios(spec: CountSpec) -> list[CountKey]:
     encoder = make_shapes(backbone.encoder)
     for height, width in spec.resolutions:
         encoder.check_size(height, width)
+        _check_length(spec, max(spec.frames), encoder.tokens(height, width))
     keys = [
         CountKey(
             mode=mode,
@@ -84,7 +86,19 @@ def scenarios(spec: CountSpec) -> list[CountKey]:
             methods, spec.modes, spec.resolutions, spec.frames
         )
     ]
+    keys = list({key.digest: key for key in keys}.values())
     return keys if spec.kv_tokens is None else [_of_length(key, spec.kv_tokens) for key in keys]
+
+
+def _check_length(spec: CountSpec, frames: int, tokens: int) -> None:
+    """Raise a UsageError for a stream whose layout alone would fill the host: about 100 bytes a token and
+    3 KB a frame."""
+    rows = frames * (tokens + spec.text_per_frame) + max(spec.text, spec.kv_tokens or 0)
+    if frames > MOST_FRAMES or rows > MOST_ROWS:
+        raise UsageError(
+            f"{frames:,} frames of {tokens:,} tokens with their text are {rows:,} rows; the most that are laid "
+            f"out here are {MOST_FRAMES:,} frames and {MOST_ROWS:,} rows"
+        )
 
 
 def _of_length(key: CountKey, kv_tokens: int) -> CountKey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.cli.errors import one_line
 from harness.gate.places import Place, place_of, relative
 from harness.gate.run import GateReport
 
@@ -37,7 +38,12 @@ def error(title: str, message: str, place: Place | None) -> str:
         {"title": title} if place is None else {"file": place.file, "line": place.line, "title": title}
     )
     joined = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-    return f"::error {joined}::{_data(message)}"
+    return f"::error {joined}::{_data(printable(message))}"
+
+
+def printable(message: str) -> str:
+    """The message's lines, without what would steer a terminal that shows the log."""
+    return "\n".join(one_line(line) for line in message.split("\n"))
 
 
 def _data(text: str) -> str:

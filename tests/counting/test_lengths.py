@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.counting.run import count
+from harness.counting.run import count, scenarios
 from harness.counting.spec import CountSpec
 from harness.errors import UsageError
 from harness.spec import MethodSpec
@@ -25,3 +25,12 @@ def test_frames_that_hold_more_rows_and_other_modes_are_refused() -> None:
         count(CountSpec(methods=methods, modes=("decode",), frames=(3,), kv_tokens=40))
     with pytest.raises(UsageError, match="for decode alone"):
         CountSpec(modes=("prefill",), kv_tokens=40)
+
+
+def test_what_would_fill_the_host_is_refused_and_what_is_named_twice_counts_once() -> None:
+    with pytest.raises(UsageError, match=r"100,000,000 frames of 16 tokens.*the most"):
+        scenarios(CountSpec(frames=(1, 100_000_000)))
+    twice = CountSpec(
+        methods=(MethodSpec("casa"), MethodSpec("casa")), modes=("prefill", "prefill"), frames=(1, 2)
+    )
+    assert [key.frames for key in scenarios(twice)] == [1, 2]
