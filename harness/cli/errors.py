@@ -70,7 +70,7 @@ def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
             traceback.print_exc()
         say(f"error: {one_line(error)}; free the way and run the same command again")
         raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # A plugin may call sys.exit(0), which is no success.
         if debug:
             traceback.print_exc()
         hint = "" if debug else "; run again with --debug for the traceback, and please report it"

@@ -53,7 +53,7 @@ class CountKey(_Model):
     """Whose attention kernels are counted: those that torch's CUDA build would choose, its math route by
     force, or this CPU's own."""
     optimizer: str | None
-    """Of a training step: ``adamw-foreach``, ``adamw-loop``, ``adamw-fused`` or ``sgd``; else None."""
+    """Of a training step: ``adamw-foreach``, ``adamw-loop`` or ``sgd``; else None."""
 
     @property
     def digest(self) -> str:

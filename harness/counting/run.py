@@ -43,6 +43,7 @@ _WITHOUT_STORAGE = (
     "'Meta' backend",
     "register_meta function",
     "data-dependent",
+    "data-independent",
 )
 
 
@@ -122,7 +123,7 @@ def count_one(key: CountKey, substrate: Substrate = "meta") -> CountRecord:
     outcome: Counted | NotCounted
     try:
         outcome = Counted(peak=_count(key, substrate, None))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # A method that ends the program must not end it well.
         reason = needs_values(error) if substrate == "meta" else None
         outcome = _failed(error) if reason is None else _on_real_tensors(key, reason)
     return CountRecord(
@@ -154,17 +155,17 @@ def _on_real_tensors(key: CountKey, reason: str) -> Counted | NotCounted:
         )
     try:
         return Counted(peak=_count(key, "cpu", reason))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _failed(error)
 
 
-def _failed(error: Exception) -> NotCounted:
-    first = next(iter(str(error).splitlines()), "")
+def _failed(error: BaseException) -> NotCounted:
+    first = next(iter(str(error).splitlines()), "").encode(errors="replace").decode()
     if isinstance(error, HarnessError):
         return NotCounted(message=first)
     return NotCounted(
         message=f"{type(error).__name__} at {raising_line(error)}: {first}"[:500],
-        traceback="".join(traceback.format_exception(error)),
+        traceback="".join(traceback.format_exception(error)).encode(errors="replace").decode(),
     )
 
 

@@ -12,7 +12,7 @@ from harness.counting.records import Kernels, Mode
 from harness.errors import UsageError
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, check_choice, check_numbers
 
-OPTIMIZERS = ("adamw-foreach", "adamw-loop", "adamw-fused", "sgd")
+OPTIMIZERS = ("adamw-foreach", "adamw-loop", "sgd")
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 

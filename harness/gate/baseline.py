@@ -126,7 +126,7 @@ def read_baseline(path: Path) -> Baseline | None:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"baseline {str(path)!r} cannot be read ({error}); {_restore(path)}") from error
     try:
         document = json.loads(text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.counting.records import CountRecord, Mode
+from harness.counting.records import CountRecord, Mode, NotCounted
 from harness.counting.spec import CountSpec
 from harness.environment import describe
 from harness.errors import ExitCode, UsageError
@@ -197,6 +197,11 @@ def _notes(records: Sequence[CountRecord], baseline: Baseline | None, path: Path
     notes = []
     if baseline is None:
         notes.append(f"no baseline at {str(path)!r}: run `{update}` and commit the file")
+        # With a baseline these are checks.
+        failed = [record for record in records if isinstance(record.outcome, NotCounted)]
+        for record in {(record.key.method, record.key.mode): record for record in reversed(failed)}.values():
+            assert isinstance(record.outcome, NotCounted)
+            notes.append(f"{cell_name(record.key)} could not be counted: {record.outcome.message}")
     elif records:
         for name, theirs in (("transformers", baseline.transformers), ("harness", baseline.harness)):
             ours = getattr(records[0].environment, name)

@@ -165,3 +165,9 @@ def test_hostile_text_survives(tmp_path: Path, green: World) -> None:
     write_baseline(path, hostile)
     assert read_baseline(path) == hostile
     assert isinstance(hostile, Baseline)
+
+
+def test_a_path_that_cannot_be(green: World) -> None:
+    green.write('baseline = "a\\u0000b"')
+    with pytest.raises(UsageError, match="cannot be read"):
+        green.check()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli import app
+from harness.counting.records import CountKey
 from harness.counting.spec import CountSpec
 from harness.errors import InfrastructureError, unknown
 from tests.counted import WEIGHTS
@@ -153,3 +154,19 @@ def test_progress_is_for_terminals(here: World, monkeypatch: pytest.MonkeyPatch,
 
     use(monkeypatch, count)
     assert run("--update").stderr == ""
+
+
+def test_what_cannot_be_counted_cannot_be_accepted_as_it_is(here: World) -> None:
+    assert run("--update").exit_code == 0
+    here.formulas["casa"] = lambda key: "broken"
+    last = run().stdout.splitlines()[-1]
+    assert "baseline once all can be, or its method is in known_failures: harness check --update" in last
+    assert run("--update").exit_code == 2
+
+
+def test_a_plugin_that_ends_the_program_is_no_success(here: World) -> None:
+    def leave(key: CountKey) -> int:
+        raise SystemExit(0)
+
+    here.formulas["casa"] = leave
+    assert run().exit_code == 4

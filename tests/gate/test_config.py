@@ -76,6 +76,7 @@ def test_what_is_no_scenario_is_not_part_of_the_grid() -> None:
         ({"tolerance": {"relative": float("nan")}}, r"tolerance\.relative = nan is not usable"),
         ({"tolerance": {"bytes": 2**31}}, r"tolerance\.bytes = 2147483648 is not usable"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
+        ({"optimizer": "adamw-fused"}, "unknown optimizer 'adamw-fused'"),
         ({"methods": ["casa:gists"]}, "'gists' in 'casa:gists' is not a setting"),
         (
             {"ratio": [{"method": "a", "of": "b", "mode": "train", "most": 1}]},

@@ -250,6 +250,16 @@ def test_when_everything_fails_nothing_was_measured(green: World) -> None:
     assert green.check().exit_code == ExitCode.NOTHING_MEASURED
 
 
+def test_without_a_baseline_failures_say_why(world: World) -> None:
+    world.formulas = dict.fromkeys(world.formulas, lambda key: f"broken by {key.method}")
+    report = world.check()
+    assert report.exit_code == ExitCode.NOTHING_MEASURED
+    for method in ("casa", "token_insertion"):
+        name = f"{method} · prefill · 1 frame · 64x64"
+        assert f"{name} could not be counted: broken by {method}" in report.notes
+    assert len(report.notes) == 3
+
+
 def test_failures_enter_a_baseline_only_when_named(world: World) -> None:
     world.formulas["casa"] = lambda key: "broken"
     with pytest.raises(UsageError, match=r"is not written: casa · prefill · 1 frame .*known_failures"):
