@@ -116,7 +116,7 @@ def run(*arguments: str) -> Result:
 
 def test_a_found_size_fits_and_the_next_does_not() -> None:
     spec = CountSpec(methods=(MethodSpec("token_insertion"),), text_per_frame=2, modes=("stream",))
-    budget = 4 * 2**20
+    budget = 5 * 2**19
     (found,) = capacities(spec, budget)
     assert found.limit == "card"
     assert found.frames > 1
@@ -129,7 +129,7 @@ def test_a_found_size_fits_and_the_next_does_not() -> None:
 
 SMALL = (
     "--gpu",
-    "3MiB",
+    "2.5MiB",
     "--reserve",
     "0",
     "--methods",
@@ -140,25 +140,22 @@ SMALL = (
 
 
 def test_plan_as_json() -> None:
-    done = run(*SMALL, "--resolution", "32,64", "--json")
+    done = run(*SMALL, "--json")
     assert done.exit_code == 0, done.output
     found: list[dict[str, Any]] = json.loads(done.stdout)
-    places = [(one["key"]["method"], one["key"]["mode"], one["key"]["height"]) for one in found]
+    places = [(one["key"]["method"], one["key"]["mode"]) for one in found]
     assert places == [
-        (method, mode, size)
-        for mode in ("prefill", "stream")
-        for method in ("token_insertion", "vanilla_ca")
-        for size in (32, 64)
+        (method, mode) for mode in ("prefill", "stream") for method in ("token_insertion", "vanilla_ca")
     ]
-    assert all(one["peak_bytes"] <= 3 * 2**20 and one["limit"] == "card" for one in found)
+    assert all(one["peak_bytes"] <= 2.5 * 2**20 and one["limit"] == "card" for one in found)
     frames = dict(zip(places, (one["frames"] for one in found), strict=True))
-    assert frames["token_insertion", "prefill", 32] > frames["token_insertion", "prefill", 64] > 1
+    assert all(frames.values())
     # A turn of cross-attention keeps its text only.
-    assert frames["vanilla_ca", "stream", 64] > 2 * frames["token_insertion", "stream", 64]
+    assert frames["vanilla_ca", "stream"] > 2 * frames["token_insertion", "stream"]
 
 
 def test_plan_as_a_table() -> None:
-    done = run("--gpu", "3MiB", "--reserve", "0", "--methods", "token_insertion", "--text-per-frame", "2")
+    done = run("--gpu", "2.5MiB", "--reserve", "0", "--methods", "token_insertion", "--text-per-frame", "2")
     assert done.exit_code == 0, done.output
     assert "frames of a prompt, 64x64" in done.stdout
     assert "turns of a session, 64x64" in done.stdout

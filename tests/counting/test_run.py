@@ -196,15 +196,14 @@ def test_an_error_of_real_tensors_is_a_record_too(plant: Plant) -> None:
     assert message_of(count_one(key(method="planted"))).startswith(f"ZeroDivisionError at {path}:{FIRST}: ")
 
 
-HIDDEN = [
-    "vars(self).setdefault('kept', []).append(y)",
-    "KEPT.append(y)",
-    "KEPT.append(lambda: y)",
+HIDDEN: list[tuple[Mode, str, str]] = [
+    ("decode", "token", "vars(self).setdefault('kept', []).append(y)"),
+    ("stream", "frame", "KEPT.append(y)"),
+    ("stream", "token", "KEPT.append(lambda: y)"),
 ]
 
 
-@pytest.mark.parametrize("line", HIDDEN)
-@pytest.mark.parametrize(("mode", "phase"), [("decode", "token"), ("stream", "frame"), ("stream", "token")])
+@pytest.mark.parametrize(("mode", "phase", "line"), HIDDEN)
 def test_frames_kept_outside_of_the_state_are_in_the_peaks(
     plant: Plant, line: str, mode: Mode, phase: str
 ) -> None:

@@ -22,8 +22,13 @@ def least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting_speed, "SMALL", small)
 
 
-def test_it_says_seconds_per_cell_and_both_ratios(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--quick", "--repetitions", "2", "--ratios", "2"])
+def test_it_says_seconds_per_cell_and_both_ratios(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = counting_speed.measure(counting_speed.SMALL, repetitions=2, ratios=2)
+    assert [(cell["frames"], len(cell["processor_s"])) for cell in results["cells"]] == [(1, 2), (2, 2)]
+    monkeypatch.setattr(counting_speed, "measure", lambda *_: results)
+    main(["--quick"])
     out = capsys.readouterr().out
     for words in (
         "| frames | vanilla_ca |",
@@ -34,9 +39,8 @@ def test_it_says_seconds_per_cell_and_both_ratios(capsys: pytest.CaptureFixture[
         "without storage / real, vanilla_ca: ",
     ):
         assert words in out
-    main(["--quick", "--repetitions", "2", "--ratios", "2", "--json"])
-    results = json.loads(capsys.readouterr().out)
-    assert [(cell["frames"], len(cell["processor_s"])) for cell in results["cells"]] == [(1, 2), (2, 2)]
+    main(["--quick", "--json"])
+    assert json.loads(capsys.readouterr().out) == results
 
 
 def test_a_scenario_without_a_peak_is_not_timed() -> None:
