@@ -44,8 +44,8 @@ def parse_bytes(text: str) -> int:
         raise UsageError(f"{text!r} is no size of memory; write for example 80GB, 24GiB or 512MiB")
     power = " kmgt".index(found[2].lower() or " ")
     amount = int(float(found[1]) * (1000 if found[4] and not found[3] else 1024) ** power)
-    if not found[2] and not found[4] and amount < 2**20:
-        raise UsageError(f"{text!r} is {amount} bytes; give a unit, as in {text.strip()}GB")
     if amount < 1:
         raise UsageError(f"{text!r} is no memory at all; give a size above 0")
+    if not found[2] and not found[4] and amount < 2**20:
+        raise UsageError(f"{text!r} is {amount} bytes; give a unit, as in {text.strip()}GB")
     return amount

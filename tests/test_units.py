@@ -21,7 +21,7 @@ from harness.units import bytes_text, exact_bytes, operations_text, parse_bytes
     ("0.5k", 512),
     ("2T", 2 * 2**40),
     ("1tb", 10**12),
-    ("1024", 1024),
+    ("1048576", 2**20),
     ("7b", 7),
 ])  # fmt: skip
 def test_sizes_as_people_write_them(text: str, amount: int) -> None:
@@ -44,8 +44,15 @@ def test_no_memory_is_told(text: str) -> None:
 
 @given(amount=st.integers(1, 2**50))
 def test_whole_bytes_are_read_as_they_are(amount: int) -> None:
-    assert parse_bytes(str(amount)) == amount
     assert parse_bytes(f"{amount}b") == amount
+    if amount >= 2**20:
+        assert parse_bytes(str(amount)) == amount
+
+
+@pytest.mark.parametrize("text", ["80", " 24 ", "1048575"])
+def test_a_card_of_some_bytes_wants_its_unit(text: str) -> None:
+    with pytest.raises(UsageError, match=rf"give a unit, as in {text.strip()}GB"):
+        parse_bytes(text)
 
 
 @pytest.mark.parametrize(("amount", "text"), [

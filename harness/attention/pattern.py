@@ -20,6 +20,8 @@ from harness.errors import UsageError
 
 Index = npt.NDArray[np.int64]
 
+OVERLAP, COPIES = 2, 8
+"""Times the keys there are up to which runs of keys share a variable-length call, and other keys do."""
 PIECE = 128
 """Query rows of a causal block that run at once where a mask is needed, so that no mask has more rows."""
 
@@ -167,29 +169,27 @@ class Pattern:
         return self._plan([call for side in sides for call in self._calls(side)], bounded)
 
     def _calls(self, blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
-        """Blocks that run in one call, so that no call copies more keys than there are.
+        """Blocks that run in one call, so that no call copies many times the keys there are.
 
         Where every row sees all images before it, one call would copy a number of keys that is quadratic in
-        the images. A block whose keys are one run then has a call of its own, which reads them where they
-        are.
+        the images. Blocks whose keys are runs that overlap that much have a call each, which reads them where
+        they are. Others (questions that continue a prefix) share calls of up to ``COPIES`` times the keys.
         """
-        if sum(len(block.keys) for block in blocks) <= self.keys:
-            if blocks:
-                yield blocks
-            return
-        gathered: list[Block] = []
-        count = 0
-        for block in blocks:
-            if int(block.keys[-1]) - int(block.keys[0]) + 1 == len(block.keys):
-                yield [block]
-                continue
-            if gathered and count + len(block.keys) > self.keys:
-                yield gathered
-                gathered, count = [], 0
-            gathered.append(block)
+        runs = [b for b in blocks if int(b.keys[-1]) - int(b.keys[0]) + 1 == len(b.keys)]
+        others = [b for b in blocks if int(b.keys[-1]) - int(b.keys[0]) + 1 != len(b.keys)]
+        together = runs
+        if sum(len(block.keys) for block in runs) > OVERLAP * self.keys:
+            yield from ([block] for block in runs)
+            together = []
+        count = sum(len(block.keys) for block in together)
+        for block in others:
+            if together and count + len(block.keys) > COPIES * self.keys:
+                yield together
+                together, count = [], 0
+            together.append(block)
             count += len(block.keys)
-        if gathered:
-            yield gathered
+        if together:
+            yield together
 
     def dense_mask(self) -> Tensor:
         """The same pattern as a dense boolean mask [T, S], for tests and the reference route."""

@@ -96,8 +96,8 @@ def _check_length(spec: CountSpec, frames: int, tokens: int) -> None:
     rows = frames * (tokens + spec.text_per_frame) + max(spec.text, spec.kv_tokens or 0)
     if frames > MOST_FRAMES or rows > MOST_ROWS:
         raise UsageError(
-            f"{frames:,} frames of {tokens:,} tokens with their text are {rows:,} rows; the most that are laid "
-            f"out here are {MOST_FRAMES:,} frames and {MOST_ROWS:,} rows"
+            f"{frames:,} frames of {tokens:,} tokens with their text are {rows:,} rows; the most that are "
+            f"laid out here are {MOST_FRAMES:,} frames and {MOST_ROWS:,} rows"
         )
 
 

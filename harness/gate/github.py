@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cli.errors import one_line
 from harness.gate.places import Place, place_of, relative
 from harness.gate.run import GateReport
 
@@ -43,7 +42,7 @@ def error(title: str, message: str, place: Place | None) -> str:
 
 def printable(message: str) -> str:
     """The message's lines, without what would steer a terminal that shows the log."""
-    return "\n".join(one_line(line) for line in message.split("\n"))
+    return "".join(c if c.isprintable() or c in "\r\n" else " " for c in message)
 
 
 def _data(text: str) -> str:

@@ -107,6 +107,9 @@ def test_annotations_escape_what_ends_a_command() -> None:
     assert "\n" not in line
     assert "\r" not in line
     assert "%250A::error::x,y:z%0D%0A" in line
+    (line,) = workflow_commands(report(failure("\x1b[31m\0red")), Path("/repo"))
+    assert "\x1b" not in line
+    assert "\0" not in line
 
 
 def test_annotations_are_as_many_as_are_shown() -> None:
