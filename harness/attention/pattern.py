@@ -175,8 +175,11 @@ class Pattern:
         the images. Blocks whose keys are runs that overlap that much have a call each, which reads them where
         they are. Others (questions that continue a prefix) share calls of up to ``COPIES`` times the keys.
         """
-        runs = [b for b in blocks if int(b.keys[-1]) - int(b.keys[0]) + 1 == len(b.keys)]
-        others = [b for b in blocks if int(b.keys[-1]) - int(b.keys[0]) + 1 != len(b.keys)]
+        runs: list[Block] = []
+        others: list[Block] = []
+        for block in blocks:
+            is_run = int(block.keys[-1]) - int(block.keys[0]) + 1 == len(block.keys)
+            (runs if is_run else others).append(block)
         together = runs
         if sum(len(block.keys) for block in runs) > OVERLAP * self.keys:
             yield from ([block] for block in runs)

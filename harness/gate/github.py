@@ -37,10 +37,10 @@ def error(title: str, message: str, place: Place | None) -> str:
         {"title": title} if place is None else {"file": place.file, "line": place.line, "title": title}
     )
     joined = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-    return f"::error {joined}::{_data(printable(message))}"
+    return f"::error {joined}::{_data(_printable(message))}"
 
 
-def printable(message: str) -> str:
+def _printable(message: str) -> str:
     """The message's lines, without what would steer a terminal that shows the log."""
     return "".join(c if c.isprintable() or c in "\r\n" else " " for c in message)
 
