@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from harness.records import Accuracy, SampleOutcome
-from harness.stats import mean_interval
+from harness.stats.intervals import mean_interval
 from harness.task import Question, Sample, Score, Task
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.records import SampleOutcome
 from harness.report.points import numeric
 from harness.report.style import ordered
-from harness.stats import PairedDifference, paired_difference
+from harness.stats.paired import PairedDifference, paired_difference
 
 LEVEL = 0.05
 

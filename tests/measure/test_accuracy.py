@@ -11,7 +11,7 @@ from harness.measure.accuracy import Scorer, answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
 from harness.measure.views import EncodedView, load_view
 from harness.records import SampleOutcome
-from harness.stats import wilson
+from harness.stats.intervals import wilson
 from harness.task import Question, Sample, Score, View
 from harness.vlm import FusedModel
 from tests.measure.pictures import NAME, Pictures, PicturesConfig

@@ -58,13 +58,13 @@ def cluster_bootstrap(
     any spread (one group, or all values equal) the interval is Wilson's with the number of groups as the
     number of values.
     """
-    sums, counts = _by_group(values, groups)
+    sums, counts = by_group(values, groups)
     mean, number = float(sums.sum() / counts.sum()), len(sums)
     if number == 1 or np.ptp(np.asarray(values)) == 0:
         return wilson(mean, number, confidence)
     drawn = np.random.default_rng(seed).integers(number, size=(resamples, number))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, _widened_tails(number, confidence))
+    low, high = np.quantile(means, widened_tails(number, confidence))
     return Interval(mean=mean, low=float(min(low, mean)), high=float(max(high, mean)))
 
 
@@ -75,47 +75,7 @@ def mean_interval(values: Sequence[float], groups: Sequence[Hashable], *, seed: 
     return cluster_bootstrap(values, groups, seed=seed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedDifference:
-    """The mean of ``first - second`` over the same questions, its interval, and a two-sided p-value."""
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-
-
-def paired_difference(
-    first: Sequence[float],
-    second: Sequence[float],
-    groups: Sequence[Hashable],
-    *,
-    seed: int = 0,
-    resamples: int = 10_000,
-) -> PairedDifference:
-    """Compare two lists of scores, question by question.
-
-    The interval is the bootstrap over groups. The p-value is that of the permutation test which exchanges the
-    two sides for whole groups at random; it counts the observed assignment too, so it is never 0 (Phipson and
-    Smyth 2010).
-    """
-    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    sums, counts = _by_group(differences.tolist(), groups)
-    mean, number = float(sums.sum() / counts.sum()), len(sums)
-    rng = np.random.default_rng(seed)
-    signs = rng.choice((-1.0, 1.0), size=(resamples, number))
-    observed = abs(sums.sum())
-    as_extreme = int((np.abs(signs @ sums) >= observed - 1e-9).sum())
-    p_value = (as_extreme + 1) / (resamples + 1)
-    if number == 1:
-        return PairedDifference(mean=mean, low=-1.0, high=1.0, p_value=p_value)
-    drawn = rng.integers(number, size=(RESAMPLES, number))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, _widened_tails(number, CONFIDENCE))
-    return PairedDifference(mean=mean, low=float(low), high=float(high), p_value=p_value)
-
-
-def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[Floats, Floats]:
+def by_group(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[Floats, Floats]:
     """Sum and count of the values in each group, groups in the order of first appearance."""
     if not values or len(values) != len(groups):
         raise UsageError(
@@ -127,7 +87,8 @@ def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[Floa
     return sums.astype(np.float64), np.bincount(member).astype(np.float64)
 
 
-def _widened_tails(number: int, confidence: float) -> tuple[float, float]:
+def widened_tails(number: int, confidence: float) -> tuple[float, float]:
+    """Hesterberg's tail probabilities for percentiles over ``number`` groups."""
     quantile = float(stdtrit(number - 1, (1 - confidence) / 2))
     tail = float(ndtr(np.sqrt(number / (number - 1)) * quantile))
     return tail, 1 - tail

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from harness.errors import UsageError
-from harness.stats import cluster_bootstrap, mean_interval, paired_difference, wilson
+from harness.stats.intervals import cluster_bootstrap, mean_interval, wilson
+from harness.stats.paired import paired_difference
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 7), (1, 7), (8, 10), (249, 256), (256, 256)])

@@ -1,0 +1,1 @@
+"""Statistics: intervals for one method, tests between two."""
