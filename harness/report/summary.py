@@ -10,7 +10,7 @@ from harness.report.comparisons import Comparison
 from harness.report.kinds import KindTable
 from harness.report.points import at, numeric, place_name, rows_of
 from harness.report.style import ordered
-from harness.report.text import interval, known, listed, markdown, number, numbered, share
+from harness.report.text import interval, known, listed, number, numbered, share
 
 MIB = 2**20
 
@@ -22,7 +22,7 @@ def summary(
     kinds: KindTable | None,
     comparisons: Sequence[Comparison],
 ) -> list[str]:
-    """One Markdown sentence or two per item, for one setting."""
+    """One sentence or two per item, for one setting."""
     items = [_measured(cells)]
     if (cells["weights"] == "random").any():
         items.append("The models have random weights: their costs mean something, their accuracies do not.")
@@ -54,7 +54,7 @@ def _failures(points: pd.DataFrame) -> list[str]:
             ]
             sizes = int((points["method"] == label).sum())
             where = listed(places) if len(places) < 4 else f"{len(places)} of {sizes} sizes"
-            parts.append(f"{markdown(label)} at {where} ({str(kinds).replace('_', ' ')})")
+            parts.append(f"{label} at {where} ({str(kinds).replace('_', ' ')})")
     return [f"Not finished: {'; '.join(parts)}."] if parts else []
 
 
@@ -67,7 +67,7 @@ def _measured(cells: pd.DataFrame) -> str:
     sizes = cells.drop_duplicates("resolution").sort_values("side_px")["resolution"].tolist()
     return (
         f"{numbered(len(cells), 'cell')} ({', '.join(counts)}) "
-        f"of {listed([markdown(one) for one in methods])}: "
+        f"of {listed(methods)}: "
         f"frames {listed([str(value) for value in sorted(set(cells['frames']))])}; pixels {listed(sizes)}; "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}."
     )
@@ -83,7 +83,7 @@ def _accuracies(points: pd.DataFrame, where: str) -> str:
                 else ""
             )
             low_high = interval(row["accuracy_low"], row["accuracy_high"])
-            parts.append(f"{markdown(row['method'])} {share(row['accuracy'])} {low_high}{spread}")
+            parts.append(f"{row['method']} {share(row['accuracy'])} {low_high}{spread}")
     levels = [
         f"{label} {share(numeric(points[column]).mean())}"
         for column, label in (
@@ -102,7 +102,7 @@ def _order(points: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]
     if len(scored) < 2:
         return []
     if scored["models"].min() < 2:
-        single = [markdown(row["method"]) for row in rows_of(scored) if row["models"] < 2]
+        single = [row["method"] for row in rows_of(scored) if row["models"] < 2]
         return [
             f"No order is claimed that involves {listed(single)}: with one model there, the spread over "
             "seeds is not known.",
@@ -110,14 +110,14 @@ def _order(points: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]
         ]
     if not comparisons:
         return ["No order between methods is claimed: the answers to single questions are not in this run."]
-    unclear = [f"{markdown(one.better)} and {markdown(one.worse)}" for one in comparisons if not one.borne]
+    unclear = [f"{one.better} and {one.worse}" for one in comparisons if not one.borne]
     rest = [f"No order is claimed between {'; nor between '.join(unclear)}."] if unclear else []
     return _claims([one for one in comparisons if one.borne]) + rest
 
 
 def _claims(borne: Sequence[Comparison]) -> list[str]:
     return [
-        f"{markdown(one.better)} is more accurate than {markdown(one.worse)} by {one.difference.mean:.2f} "
+        f"{one.better} is more accurate than {one.worse} by {one.difference.mean:.2f} "
         f"{interval(one.difference.low, one.difference.high)}: every seed of the one is above every seed of "
         f"the other, and the paired test has p = {one.adjusted_p:.4f}."
         for one in borne
@@ -131,18 +131,16 @@ def _at_chance(kinds: KindTable) -> list[str]:
     level = kinds.accuracy.loc["chance"].astype(float)
     for label in kinds.low.index:
         near = [
-            markdown(kind)
+            kind
             for kind in kinds.accuracy.columns
             if kinds.low.loc[label, kind] <= level[kind] <= kinds.high.loc[label, kind]
         ]
-        below = [
-            markdown(kind) for kind in kinds.accuracy.columns if kinds.high.loc[label, kind] < level[kind]
-        ]
+        below = [kind for kind in kinds.accuracy.columns if kinds.high.loc[label, kind] < level[kind]]
         if near:
             what = "any kind of question" if len(near) == len(kinds.accuracy.columns) else listed(near)
-            items.append(f"{markdown(label)} cannot be told from chance on {what}.")
+            items.append(f"{label} cannot be told from chance on {what}.")
         if below:
-            items.append(f"{markdown(label)} is below chance on {listed(below)}.")
+            items.append(f"{label} is below chance on {listed(below)}.")
     return items
 
 
@@ -160,7 +158,7 @@ def _growth(points: pd.DataFrame, column: str, unit: float, name: str, what: str
         if len(rows) > 1 and rows[0][column] > 0:
             first, last = rows[0][column], rows[-1][column]
             parts.append(
-                f"{markdown(label)} from {number(first / unit)} to {number(last / unit)} {name} "
+                f"{label} from {number(first / unit)} to {number(last / unit)} {name} "
                 f"(times {number(last / first, 2)}) from {rows[0]['frames']} to {rows[-1]['frames']} frames"
             )
     return [f"{what} at {size} pixels: {'; '.join(parts)}."] if parts else []

@@ -12,20 +12,22 @@ from markdown_it import MarkdownIt
 from harness.records import Ok, Record
 from harness.report.command import reproduce
 from harness.report.comparisons import compare
+from harness.report.document import Table
 from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
 from harness.report.points import at, over_models, reference_point
+from harness.report.render.markdown import table
 from harness.report.summary import summary
-from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table, table
+from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table
 from harness.report.text import NO_DATA, csv_cell, markdown, number, plot
 from tests.report import synthetic as s
 
 PARSER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
 
-def body(text: str) -> list[list[str]]:
-    """The cells of a Markdown table's body."""
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+def body(table: Table) -> list[list[str]]:
+    """The texts of a table's rows."""
+    return [[cell.text for cell in row] for row in table.rows]
 
 
 @given(st.text(min_size=1) | st.text("\\`*_{}[]<>()#+-.!|~$&; a1", min_size=1))
@@ -34,7 +36,7 @@ def body(text: str) -> list[list[str]]:
 @example("`|`")
 @example("&lt;__x__&#124;")
 def test_a_name_in_a_table_is_shown_as_it_is_and_stays_in_its_cell(name: str) -> None:
-    rendered = PARSER.render(table(["a", "b"], [[markdown(name), "end"]]))
+    rendered = PARSER.render(table(["a", "b"], [[markdown(name), "end"]], [True, True]))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", rendered, flags=re.DOTALL)
     assert len(cells) == 2
     shown = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", name).split())
@@ -78,7 +80,7 @@ def test_figure_text_has_no_mathematics_no_unknown_glyph_and_an_end() -> None:
 
 
 def test_accuracy_table_shows_intervals_spread_and_levels() -> None:
-    rows = body(accuracy_table(over_models(records_to_frame(s.run()))))
+    rows = body(accuracy_table(over_models(records_to_frame(s.run())), "a"))
     points = over_models(records_to_frame(s.run()))
     row = points[
         (points["method"] == "casa") & (points["frames"] == 8) & (points["resolution"] == "64")
@@ -103,7 +105,7 @@ def test_cost_table_shows_units_quartiles_and_parameter_difference() -> None:
     cell = s.key("vanilla_ca", frames=2)
     other = s.key("token_insertion", frames=2)
     measures = s.measures(cell)
-    rows = body(cost_table(over_models(records_to_frame([s.record(cell), s.record(other)]))))
+    rows = body(cost_table(over_models(records_to_frame([s.record(cell), s.record(other)])), "a"))
     (row,) = [row for row in rows if row[0] == "vanilla_ca"]
     assert row[3] == number(measures.memory.peak_bytes / 2**20)
     assert row[5] == number(sum(measures.memory.state_bytes.values()) / 1024)
@@ -115,20 +117,20 @@ def test_cost_table_shows_units_quartiles_and_parameter_difference() -> None:
 
 def test_growth_table_divides_what_is_added_by_the_frames_added() -> None:
     records = [s.record(s.key("casa", frames=frames)) for frames in (2, 4, 8)]
-    (row,) = body(growth_table(over_models(records_to_frame(records))))
+    (row,) = body(growth_table(over_models(records_to_frame(records)), "a"))
     few, many = (s.measures(s.key("casa", frames=frames)) for frames in (2, 8))
     state = sum(many.memory.state_bytes.values()) - sum(few.memory.state_bytes.values())
     assert state > 0
     assert row[:4] == ["casa", "64", "2 to 8", f"{state / 6:,.0f}"]
-    assert body(growth_table(over_models(records_to_frame(records[:1])))) == []
+    assert body(growth_table(over_models(records_to_frame(records[:1])), "a")) == []
 
 
 def test_overview_has_a_row_per_method_and_what_a_frame_adds() -> None:
     points = over_models(records_to_frame(s.run(frames=(4, 8), resolutions=(64,))))
     place = reference_point(points)
     assert place is not None
-    rows = {row[0]: row for row in body(overview_table(points, place))}
-    growth = {row[0]: row for row in body(growth_table(points))}
+    rows = {row[0]: row for row in body(overview_table(points, place, "a"))}
+    growth = {row[0]: row for row in body(growth_table(points, "a"))}
     assert set(growth) == {"vanilla_ca", "casa"}, "token_insertion ran at one number of frames only"
     assert {name: rows[name][3:5] for name in growth} == {name: row[3:5] for name, row in growth.items()}
     assert rows["token_insertion"][3:5] == [NO_DATA, NO_DATA]
@@ -138,7 +140,7 @@ def test_kinds_table_has_a_row_per_kind_with_every_method_and_level() -> None:
     records = s.run(frames=(8,), resolutions=(64,))
     kinds = kind_table(kinds_to_frame(records), (8, 64, 64))
     assert kinds is not None
-    rows = body(kinds_table(kinds))
+    rows = body(kinds_table(kinds, "a"))
     assert [row[0] for row in rows] == list(s.KINDS)
     assert rows[0][-3:] == ["1.00", "0.10", "0.10"]
     assert all(len(row) == 2 + 2 + 3 for row in rows)

@@ -1,0 +1,93 @@
+"""Everything of a run that a report speaks of, loaded once."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness import registry
+from harness.counting.records import CountRecord
+from harness.counting.store import load_counted
+from harness.records import Ok, Record, SampleOutcome
+from harness.report.comparisons import Samples
+from harness.report.frame import kinds_to_frame, records_to_frame
+from harness.settings import build_config, config_json
+from harness.store import Problem, Store, load_records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A run: its records, what could not be read, and the same as frames.
+
+    ``run`` is the folder as a command line names it; ``cells`` and ``kinds`` are those of
+    :mod:`harness.report.frame`; ``counted`` are the run's counted scenarios, which may be none.
+    """
+
+    run: str
+    records: Sequence[Record]
+    problems: Sequence[Problem]
+    cells: pd.DataFrame
+    kinds: pd.DataFrame
+    samples: Samples
+    counted: Sequence[CountRecord]
+
+    def export(self, table: str = "cells", **filters: object) -> str:
+        """The command that lists the records behind a number; values are one or several, in order."""
+        words = ["harness", "export", self.run]
+        words += [] if table == "cells" else ["--table", table]
+        for name, value in filters.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            words += [f"--{name.replace('_', '-')}", ",".join(str(one) for one in values)]
+        return shlex.join(words)
+
+
+def gather(run_dir: Path) -> Evidence:
+    """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
+    records, problems = load_records(run_dir)
+    samples, without = _load_samples(run_dir, records)
+    counted, uncounted = load_counted(run_dir)
+    clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
+    defaults = _defaults({record.key.method for record in records})
+    return Evidence(
+        run=_named(run_dir),
+        records=records,
+        problems=[*problems, *without, *uncounted],
+        cells=records_to_frame(records, clips, defaults),
+        kinds=kinds_to_frame(records, defaults),
+        samples=samples,
+        counted=counted,
+    )
+
+
+def _named(run_dir: Path) -> str:
+    """The folder relative to here where it lies below; else its own name: no path of a machine gets out."""
+    here, there = Path.cwd().resolve(), run_dir.resolve()
+    return str(there.relative_to(here)) if there.is_relative_to(here) and there != here else there.name
+
+
+def _defaults(methods: set[str]) -> Mapping[str, dict[str, object]]:
+    """The default configs of the methods that are known here."""
+    registry.discover()
+    configs = {name: registry.methods.get(name).Config for name in methods if name in registry.methods}
+    return {name: config_json(build_config(config, {}, name)) for name, config in configs.items()}
+
+
+def _load_samples(run_dir: Path, records: Sequence[Record]) -> tuple[Samples, list[Problem]]:
+    store = Store(run_dir)
+    samples: dict[str, tuple[SampleOutcome, ...]] = {}
+    problems = []
+    for record in records:
+        digest = record.key.digest
+        if isinstance(record.outcome, Ok) and record.outcome.measures.accuracy is not None:
+            try:
+                samples[digest] = store.samples(digest)
+            except (OSError, ValueError) as error:
+                reason = (
+                    f"the answers to single questions cannot be read: {' '.join(str(error).split())[:200]}"
+                )
+                problems.append(Problem(store.sidecar(digest), reason))
+    return samples, problems

@@ -1,0 +1,199 @@
+"""One setting of a task: what the numbers bear in words, figures, and tables with their sources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from harness.report.command import reproduce
+from harness.report.comparisons import Comparison, compare
+from harness.report.curves import curves
+from harness.report.document import Block, Figure, Items, Section, Source, Text
+from harness.report.evidence import Evidence
+from harness.report.figures import accuracy_against_memory, kinds_heatmap
+from harness.report.frame import SETTING, settings
+from harness.report.kinds import KindTable, kind_table
+from harness.report.points import at, numeric, over_models, place_name, reference_point
+from harness.report.summary import summary
+from harness.report.tables import (
+    accuracy_table,
+    comparison_table,
+    cost_table,
+    growth_table,
+    kinds_table,
+    overview_table,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is comparable: a task in one version and one configuration, measured in one way.
+
+    ``stem`` begins the names of its figures and tables; ``place`` is where methods are compared.
+    """
+
+    title: str
+    stem: str
+    values: Mapping[str, object]
+    cells: pd.DataFrame
+    points: pd.DataFrame
+    place: tuple[int, int, int] | None
+    kinds: KindTable | None
+    comparisons: tuple[Comparison, ...]
+
+
+def setting_list(evidence: Evidence) -> list[Setting]:
+    """The settings of a run in a stable order; those of the same task are numbered."""
+    found = list(settings(evidence.cells))
+    tasks = [str(values["task"]) for values, _ in found]
+    stems: list[str] = []
+    result = []
+    for index, (values, cells) in enumerate(found):
+        task = tasks[index]
+        stems.append(_stem(task, stems))
+        points = over_models(cells)
+        place = reference_point(points)
+        here = at(cells, place) if place is not None else cells.iloc[:0]
+        result.append(
+            Setting(
+                title=task if tasks.count(task) == 1 else f"{task} ({tasks[: index + 1].count(task)})",
+                stem=stems[-1],
+                values=values,
+                cells=cells,
+                points=points,
+                place=place,
+                kinds=kind_table(_same_setting(evidence.kinds, values), place) if place is not None else None,
+                comparisons=tuple(compare(here, evidence.samples)),
+            )
+        )
+    return result
+
+
+def section(setting: Setting, evidence: Evidence) -> Section:
+    """The section of one setting."""
+    blocks: list[Block] = [
+        Text(_setting_line(setting.values)),
+        Items(
+            tuple(summary(setting.cells, setting.points, setting.place, setting.kinds, setting.comparisons))
+        ),
+    ]
+    parts = [_curves(setting, evidence), _trade_offs(setting, evidence), _kinds(setting, evidence)]
+    parts += [_pairs(setting, evidence)]
+    if setting.place is not None:
+        blocks.append(
+            overview_table(setting.points, setting.place, setting.stem, _source(setting, evidence, here=True))
+        )
+    return Section(title=setting.title, blocks=tuple(blocks), parts=tuple(part for part in parts if part))
+
+
+def _curves(setting: Setting, evidence: Evidence) -> Section | None:
+    cells, points = setting.cells, setting.points
+    if not (cells["outcome"] == "ok").any():
+        return None
+    source = _source(setting, evidence)
+    what = "Accuracy, peak memory and latency against"
+    blocks: list[Block] = [
+        Figure(
+            name=f"{setting.stem}_by_frames",
+            caption=f"{what} frames",
+            draw=partial(curves, cells, "frames"),
+            source=source,
+        )
+    ]
+    if cells["resolution"].nunique() > 1:
+        blocks.append(
+            Figure(
+                name=f"{setting.stem}_by_resolution",
+                caption=f"{what} resolution",
+                draw=partial(curves, cells, "resolution"),
+                source=source,
+            )
+        )
+    if numeric(points["accuracy"]).notna().any():
+        blocks.append(accuracy_table(points, setting.stem, source))
+    blocks.append(cost_table(points, setting.stem, source))
+    if points.loc[points["models"] > 0, "frames"].nunique() > 1:
+        blocks.append(growth_table(points, setting.stem, source))
+    return Section(title="Against frames and resolution", blocks=tuple(blocks))
+
+
+def _trade_offs(setting: Setting, evidence: Evidence) -> Section | None:
+    if setting.place is None:
+        return None
+    figure = Figure(
+        name=f"{setting.stem}_accuracy_memory",
+        caption="Accuracy against peak memory above resting; numbers are frames",
+        draw=partial(accuracy_against_memory, setting.cells),
+        source=_source(setting, evidence),
+    )
+    return Section(title="Accuracy against memory", blocks=(figure,))
+
+
+def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
+    if setting.kinds is None or setting.place is None:
+        return None
+    source = _source(setting, evidence, here=True, table="kinds")
+    figure = Figure(
+        name=f"{setting.stem}_by_kind",
+        caption=f"Accuracy by kind of question at {setting.kinds.where}",
+        draw=partial(kinds_heatmap, setting.kinds, at(setting.cells, setting.place)),
+        source=source,
+    )
+    return Section(
+        title="By kind of question", blocks=(figure, kinds_table(setting.kinds, setting.stem, source))
+    )
+
+
+def _pairs(setting: Setting, evidence: Evidence) -> Section | None:
+    if not setting.comparisons or setting.place is None:
+        return None
+    source = _source(setting, evidence, here=True, table="answers")
+    return Section(
+        title="Pairs of methods, question by question",
+        blocks=(
+            Text(f"Compared at {place_name(setting.place)}."),
+            comparison_table(setting.comparisons, setting.stem, source),
+        ),
+    )
+
+
+def _source(setting: Setting, evidence: Evidence, *, here: bool = False, table: str = "cells") -> Source:
+    """The records of the setting, at its place only where ``here``."""
+    filters: dict[str, object] = {"task": setting.values["task"]}
+    digests = set(setting.cells["digest"])
+    if here and setting.place is not None:
+        frames, height, width = setting.place
+        filters |= {
+            "frames": frames,
+            "resolution": height if height == width else f"{height}x{width}",
+        }
+        digests = set(at(setting.cells, setting.place)["digest"])
+    records = [record for record in evidence.records if record.key.digest in digests]
+    return Source(records=(evidence.export(table, **filters),), measure=tuple(reproduce(records)))
+
+
+def _setting_line(setting: Mapping[str, object]) -> str:
+    shown = {name: value for name, value in setting.items() if name != "task" and value != "{}"}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+
+def _stem(task: str, taken: list[str]) -> str:
+    """A file name for a task; numbered where another section has it."""
+    base = re.sub(r"[^A-Za-z0-9-]+", "_", task).strip("_")[:60] or "task"
+    number = 1
+    stem = base
+    while stem in taken:
+        number += 1
+        stem = f"{base}-{number}"
+    return stem
+
+
+def _same_setting(frame: pd.DataFrame, setting: Mapping[str, object]) -> pd.DataFrame:
+    same = pd.Series(data=True, index=frame.index)
+    for name in SETTING:
+        same &= frame[name] == setting[name]
+    return frame[same]
