@@ -115,7 +115,7 @@ def test_hostile_names_reach_neither_markup_nor_spreadsheet_nor_paths(tmp_path: 
     evil = "=HYPERLINK(1)|<img src=x>`$"
     records = [s.record(s.key(evil, task="../../" + evil)), s.record(s.key("casa"), s.failed())]
     text = build_report(store(tmp_path, records)).read_text()
-    assert "<img" not in MarkdownIt("commonmark").enable("table").render(text)
+    assert "<img src=x" not in MarkdownIt("commonmark").enable("table").render(text)
     assert {row["method"] for row in read_csv(tmp_path / "report" / "cells.csv")} == {"'" + evil, "casa"}
     assert all(file.parent == tmp_path / "report" for file in tmp_path.rglob("*.png"))
 
