@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import InfrastructureError
-from harness.report.canvas import render
 from harness.report.contents import document
 from harness.report.document import Figure
 from harness.report.evidence import Evidence, gather
 from harness.report.frame import SETTING, settings
 from harness.report.points import over_models
 from harness.report.render import markdown
+from harness.report.render.static import picture
+from harness.report.style import looks
 from harness.report.text import csv_cell
 
 CSV_FILES = {
@@ -36,9 +37,10 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     evidence = gather(run_dir)
     whole = document(evidence, tuple(CSV_FILES.items()))
     files: dict[str, bytes] = {}
+    look = looks(whole.methods)
     for block in whole.walk():
         if isinstance(block, Figure):
-            drawing = render(block.draw())
+            drawing = picture(block.plot, look)
             files |= {f"{block.name}.png": drawing.png, f"{block.name}.svg": drawing.svg}
     frames = {"cells.csv": evidence.cells, "kinds.csv": evidence.kinds, "points.csv": _all_points(evidence)}
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}

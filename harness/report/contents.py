@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.report.document import Block, Document, Notice, Section
 from harness.report.evidence import Evidence
+from harness.report.frame import method_labels
 from harness.report.sections import provenance, task
 from harness.report.style import ordered
 from harness.report.text import numbered
@@ -18,6 +19,9 @@ def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
     sections += [task.section(setting, evidence) for setting in found]
     sections.append(provenance.section(evidence, files))
     pairs = list(zip(evidence.cells["method"], evidence.cells["method_name"], strict=True))
+    counted = [record.key for record in evidence.counted]
+    labels = method_labels(counted, evidence.defaults)
+    pairs += [(label, key.method) for label, key in zip(labels, counted, strict=True)]
     names = dict(pairs)
     return Document(
         title=f"Report of {evidence.run}",

@@ -6,11 +6,10 @@ renderer in ``harness.report.render`` makes them harmless in its own language.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from matplotlib.figure import Figure as Drawing
-
+from harness.report.plots.model import Plot
 from harness.report.text import NO_DATA
 
 
@@ -62,11 +61,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A picture under a name that is a file's stem; ``draw`` makes it, called once."""
+    """A plot under a name that is a file's stem."""
 
     name: str
     caption: str
-    draw: Callable[[], Drawing]
+    plot: Plot
     source: Source = Source()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,7 @@ from harness.counting.records import CountRecord
 from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
-from harness.report.frame import kinds_to_frame, records_to_frame
+from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
 from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
 
@@ -34,6 +34,8 @@ class Evidence:
     kinds: pd.DataFrame
     samples: Samples
     counted: Sequence[CountRecord]
+    defaults: Defaults = field(default_factory=dict)
+    """Default configs of the methods that are known here, which labels leave out."""
 
     def export(self, table: str = "cells", **filters: object) -> str:
         """The command that lists the records behind a number; values are one or several, in order."""
@@ -49,9 +51,9 @@ def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
     records, problems = load_records(run_dir)
     samples, without = _load_samples(run_dir, records)
-    counted, uncounted = load_counted(run_dir)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
-    defaults = _defaults({record.key.method for record in records})
+    counted, uncounted = load_counted(run_dir)
+    defaults = _defaults({record.key.method for record in records} | {one.key.method for one in counted})
     return Evidence(
         run=_named(run_dir),
         records=records,
@@ -60,6 +62,7 @@ def gather(run_dir: Path) -> Evidence:
         kinds=kinds_to_frame(records, defaults),
         samples=samples,
         counted=counted,
+        defaults=defaults,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from types import MappingProxyType
 
@@ -33,7 +34,7 @@ KINDS = (
 def memory_by_kind(counted: Sequence[CountRecord], defaults: Defaults = MappingProxyType({})) -> Plot:
     """One panel per method (and mode, backbone and text, where they differ), one bar per size, in MiB.
 
-    Records that were not counted are left out; for ``defaults`` see :func:`harness.report.frame.method_labels`.
+    Records that were not counted are left out; for ``defaults`` see :func:`.frame.method_labels`.
     """
     labels = method_labels([record.key for record in counted], defaults)
     shown = [
@@ -43,9 +44,9 @@ def memory_by_kind(counted: Sequence[CountRecord], defaults: Defaults = MappingP
     ]
     order = ordered([(label, key.method) for key, label, _ in shown])
     groups: dict[tuple[str, str], list[tuple[CountKey, Peak]]] = {}
-    scenarios = {_scenario(key) for key, _, _ in shown}
+    differing = [len(set(words)) > 1 for words in zip(*(_scenario(key) for key, _, _ in shown), strict=True)]
     for key, label, peak in sorted(shown, key=lambda one: order.index(one[1])):
-        what = _scenario(key) if len(scenarios) > 1 else ""
+        what = ", ".join(itertools.compress(_scenario(key), differing))
         groups.setdefault((label, what), []).append((key, peak))
     top = max((peak.peak_bytes for _, _, peak in shown), default=MIB) / MIB
     axis = Axis(title="Memory at the peak (MiB)", unit="MiB", low=0.0, high=1.05 * top)
@@ -59,13 +60,17 @@ def memory_by_kind(counted: Sequence[CountRecord], defaults: Defaults = MappingP
     )
 
 
-def _scenario(key: CountKey) -> str:
+def _scenario(key: CountKey) -> tuple[str, ...]:
     """What two bars beside each other must share, in words."""
     text = numbered(key.text, "text token")
-    text += f" + {key.text_per_frame} a frame" if key.text_per_frame else ""
-    batch = f"encoded {key.encode_batch} at once"
-    return ", ".join(
-        filter(None, [key.mode, key.backbone, key.dtype, text, key.kernels, batch, key.optimizer])
+    return (
+        key.mode,
+        key.backbone,
+        key.dtype,
+        f"{text} + {key.text_per_frame} a frame" if key.text_per_frame else text,
+        f"{key.kernels} kernels",
+        f"encoded {key.encode_batch} at once",
+        key.optimizer or "no optimizer",
     )
 
 

@@ -38,8 +38,8 @@ class Axis:
 class Series:
     """Points in the order in which a line joins them.
 
-    ``low`` and ``high`` bound a band or a bar; ``hollow`` marks extrapolated points; ``hover`` says all about a
-    point; ``labels`` are written beside points. Each is empty or as long as ``x``.
+    ``low`` and ``high`` bound a band or a bar; ``hollow`` marks extrapolated points; ``hover`` says all about
+    a point; ``labels`` are written beside points. Each is empty or as long as ``x``.
     """
 
     name: str
@@ -55,7 +55,8 @@ class Series:
 
     def __post_init__(self) -> None:
         lengths = {len(each) for each in (self.y, self.low, self.high, self.hollow, self.hover, self.labels)}
-        assert len(self.y) == len(self.x) and lengths <= {0, len(self.x)}, self.name
+        assert len(self.y) == len(self.x), self.name
+        assert lengths <= {0, len(self.x)}, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,7 @@ class Plot:
 def _methods(panel: Panel) -> list[str | None]:
     match panel:
         case Lines():
-            return [one.method for one in (*panel.series, *panel.failures)]
+            return [one.method for one in panel.series] + [one.method for one in panel.failures]
         case HeatMap():
             return list(panel.methods)
         case StackedBars():
@@ -152,7 +153,7 @@ def _methods(panel: Panel) -> list[str | None]:
 
 
 def as_json(plot: Plot) -> dict[str, Any]:
-    """The plot as JSON values, which the golden files hold; raises ValueError for a number that is not finite."""
+    """The plot as JSON values, as golden files hold them; raises ValueError for infinity and NaN."""
     values: dict[str, Any] = dataclasses.asdict(plot)
     for values_of, panel in zip(values["panels"], plot.panels, strict=True):
         values_of["kind"] = type(panel).__name__
