@@ -1,6 +1,6 @@
 """Right-or-wrong answers of two methods to the same independent questions: McNemar's test and an interval.
 
-Only questions that one of the two answers rightly and the other wrongly, the discordant ones, tell them apart.
+Only the discordant questions, which one of the two answers rightly and the other wrongly, tell them apart.
 """
 
 from __future__ import annotations

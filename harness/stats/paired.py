@@ -1,8 +1,8 @@
 """Two methods on the same questions: the difference of their scores, its interval and a test.
 
-Which test, and why: McNemar's takes questions as independent and answers as right or wrong. Where every question
-has a group (a clip, say) of its own and every score is 0 or 1 it is used, with Bonett and Price's interval.
-Where groups hold several questions, or scores are fractional, as means over models are, whole groups are
+Which test, and why: McNemar's takes questions as independent and answers as right or wrong. Where every
+question has a group (a clip, say) of its own and every score is 0 or 1 it is used, with Bonett and Price's
+interval. Where groups hold several questions, or scores are fractional, as means over models are, whole groups are
 exchanged between the sides and whole groups are drawn for the interval. See docs/design/statistics.md.
 """
 
@@ -19,7 +19,7 @@ from harness.stats.intervals import CONFIDENCE, Floats, by_group, resampled_mean
 from harness.stats.mcnemar import bonett_price, exact_p, mid_p
 from harness.stats.permutation import sign_flip
 
-TestName = Literal["McNemar mid-p", "sign flips, exact", "sign flips, Monte Carlo"]
+TestName = Literal["McNemar mid-p", "sign flips exact", "sign flips mid-p"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def paired_differences(pairs: Sequence[PairedScores], *, seed: int = 0) -> list[
             low=low,
             high=high,
             p_value=test.p_value,
-            test="sign flips, exact" if test.exact else "sign flips, Monte Carlo",
+            test="sign flips exact" if test.exact else "sign flips mid-p",
             questions=int(counts.sum()),
             groups=len(sums),
         )
@@ -122,7 +122,7 @@ def _mcnemar(gained: int, lost: int, number: int) -> PairedDifference:
 
 
 def _intervals(pairs: Sequence[tuple[Floats, Floats]], seed: int) -> list[tuple[float, float]]:
-    """The bootstrap over groups for each pair's sums and counts; pairs with as many groups share the draws."""
+    """The bootstrap over groups from each pair's sums and counts; pairs with as many groups share draws."""
     found: dict[int, tuple[float, float]] = {}
     alike: dict[int, list[int]] = {}
     for index, (sums, counts) in enumerate(pairs):

@@ -23,7 +23,7 @@ _BLOCK_ELEMENTS = 2**21
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignFlip:
-    """A two-sided p-value; ``exact`` where every assignment was counted instead of a random part of them."""
+    """A two-sided p-value; ``exact`` where every assignment was counted, else it is a mid-p over draws."""
 
     p_value: float
     exact: bool
@@ -33,9 +33,10 @@ def sign_flip(tests: Sequence[Floats], *, seed: int = 0) -> list[SignFlip]:
     """For each test, given as the sums of differences by group, how extreme its total is.
 
     Under equality either sign of a group's sum is as likely as the other. Groups whose sum is 0 have no say,
-    so that what is counted does not depend on how many there are. The draws are shared by all tests: every
-    p-value is valid on its own, and it counts the observed assignment too, so it is never 0 (Phipson and
-    Smyth 2010).
+    so that what is counted does not depend on how many there are. Where few do, all assignments are counted.
+    Else they are drawn; what is exactly as extreme as the observed total then counts half (Lancaster's mid-p,
+    1961), since sums of discrete scores tie often. The draws are shared by all tests: every p-value stands on
+    its own, and it counts the observed assignment too, so it is never 0 (Phipson and Smyth 2010).
     """
     telling = [sums[sums != 0] for sums in tests]
     drawn = [index for index, sums in enumerate(telling) if len(sums) > ENUMERATED]
@@ -49,28 +50,33 @@ def sign_flip(tests: Sequence[Floats], *, seed: int = 0) -> list[SignFlip]:
 
 def _enumerated(sums: Floats) -> SignFlip:
     signs = np.array(list(product((-1.0, 1.0), repeat=len(sums))))
-    return SignFlip(p_value=float((np.abs(signs @ sums) >= _reached(sums)).mean()), exact=True)
+    return SignFlip(p_value=float((np.abs(signs @ sums) >= _limits(sums)[0]).mean()), exact=True)
 
 
-def _drawn(tests: Sequence[Floats], draws: int, seed: int) -> list[int]:
-    """For each test in how many of the draws its total is as extreme as the observed one."""
+def _drawn(tests: Sequence[Floats], draws: int, seed: int) -> list[float]:
+    """For each test in how many of the draws its total is more extreme than the observed one, ties as half."""
     if not tests:
         return []
     longest = max(len(sums) for sums in tests)
     sums_GT = np.zeros((longest, len(tests)))
     for column, sums in enumerate(tests):
         sums_GT[: len(sums), column] = sums
-    reached_T = np.array([_reached(sums) for sums in tests])
+    at_least_T, beyond_T = np.array([_limits(sums) for sums in tests]).T
     rng = np.random.default_rng(seed)
-    extreme_T = np.zeros(len(tests), dtype=np.int64)
+    extreme_T = np.zeros(len(tests))
     step = max(1, _BLOCK_ELEMENTS // max(longest, len(tests)))
     for start in range(0, draws, step):
         size = (min(step, draws - start), longest)
         signs_DG = 2.0 * rng.integers(2, size=size, dtype=np.int8) - 1.0
-        extreme_T += (np.abs(signs_DG @ sums_GT) >= reached_T).sum(axis=0)
-    return extreme_T.tolist()
+        totals_DT = np.abs(signs_DG @ sums_GT)
+        extreme_T += ((totals_DT >= at_least_T).sum(axis=0) + (totals_DT > beyond_T).sum(axis=0)) / 2
+    return [float(count) for count in extreme_T]
 
 
-def _reached(sums: Floats) -> float:
-    """The observed total, less what rounding may take from an equal one."""
-    return float(abs(sums.sum()) - 1e-9 * np.abs(sums).sum())
+def _limits(sums: Floats) -> tuple[float, float]:
+    """Totals from the first limit on are as extreme as the observed one, beyond the second more so.
+
+    Between them is what rounding can make of an equal total.
+    """
+    observed, slack = abs(sums.sum()), 1e-9 * np.abs(sums).sum()
+    return float(observed - slack), float(observed + slack)
