@@ -1,4 +1,4 @@
-"""What is called 95 % holds 93 to 97 %, and what is called 5 % errs in 4 to 6 %, over thousands of simulations.
+"""What is called 95 % holds 93 to 97 %, and what is called 5 % errs in 4 to 6 %, over thousands of draws.
 
 The sizes are those at which it holds; docs/design/statistics.md says what happens below them.
 """
@@ -13,6 +13,8 @@ import pytest
 from harness.stats.intervals import cluster_bootstrap, wilson
 from harness.stats.ratios import paired_ratio
 from tests.stats.simulated import compared, two_methods
+
+pytestmark = pytest.mark.slow
 
 SIMULATIONS = 2000
 COMPARISONS = 4000
@@ -69,7 +71,7 @@ def test_the_interval_of_clustered_pairs_covers(
         np.random.default_rng(4), (SIMULATIONS, clips, questions), truths, seeds=seeds
     )
     found = compared(first, second, questions)
-    assert {one.test for one in found} == {"sign flips mid-p"}
+    assert "McNemar mid-p" not in {one.test for one in found}
     assert_covers(one.low <= truths[0] - truths[1] <= one.high for one in found)
 
 
