@@ -256,7 +256,7 @@ def method_label(key: MethodKey) -> str:
     return str(MethodSpec(key.method, settings))
 
 
-def _views(spec: EvalSpec) -> Iterator[dict[str, int]]:
+def _views(spec: EvalSpec) -> Iterator[dict[str, Any]]:
     for height, width in spec.resolutions:
         for frames in spec.frames:
             yield {"frames": frames, "height": height, "width": width}

@@ -66,7 +66,7 @@ def sentence(crossing: Crossing) -> str:
     """A crossing in words, each size that is named for a method told apart from noise."""
     words = WORDS[crossing.phase]
     text = (
-        f"{crossing.faster_before} {words} than {crossing.faster_after} "
+        f"At {crossing.resolution} pixels {crossing.faster_before} {words} than {crossing.faster_after} "
         f"{_until(crossing.before, crossing.opens)}, {crossing.faster_after} "
         f"{_from(crossing.after, crossing.closes)}"
     )
@@ -77,13 +77,13 @@ def sentence(crossing: Crossing) -> str:
 
 def _along(curve: pd.DataFrame) -> list[Crossing]:
     stretches: list[tuple[int, list[int]]] = []
-    for row in curve.itertuples():
-        side = _side(row.low, row.high)
+    every = [int(frames) for frames in curve["frames"]]
+    for frames, low, high in zip(every, curve["low"], curve["high"], strict=True):
+        side = _side(low, high)
         if side and stretches and stretches[-1][0] == side:
-            stretches[-1][1].append(row.frames)
+            stretches[-1][1].append(frames)
         elif side:
-            stretches.append((side, [row.frames]))
-    every = curve["frames"].tolist()
+            stretches.append((side, [frames]))
     first = curve.iloc[0]
     found = []
     for (side, before), (_, after) in itertools.pairwise(stretches):

@@ -15,8 +15,7 @@ from harness.records import Failed
 from harness.report.frame import Defaults, method_labels, resolution_label
 from harness.stats.ratios import paired_ratio
 from harness.timing.labels import numbered
-from harness.timing.records import Timed, TimingRecord
-from harness.timing.rounds import PHASES
+from harness.timing.records import PHASES, Timed, TimingRecord
 
 SIZE_COLUMNS: dict[str, str] = {
     "frames": "frames of the stream",

@@ -20,9 +20,9 @@ from harness.records import Timing
 from harness.task import Sample, Task, View
 from harness.timing.labels import names_of
 from harness.timing.plan import TimingJob
-from harness.timing.records import MethodOutcome
+from harness.timing.records import SYNTHETIC, MethodOutcome
 from harness.timing.rounds import Progress, Sections, interleave
-from harness.timing.synthetic import NAME, SyntheticFrames
+from harness.timing.synthetic import SyntheticFrames
 from harness.vlm import FusedModel
 
 
@@ -81,7 +81,7 @@ class _Stream:
         key = cell.key
         self._key = key
         self._cache = EntryCache(cell.cache_dir / "views", progress)
-        self._task: Task = SyntheticFrames() if key.task == NAME else load_task(key)
+        self._task: Task = SyntheticFrames() if key.task == SYNTHETIC else load_task(key)
         self._view = View(
             frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit
         )

@@ -12,9 +12,9 @@ from harness.errors import UsageError
 from harness.plan import CellJob, plan_models, plan_task
 from harness.records import CellKey
 from harness.registry import BrokenPlugin
-from harness.timing.records import TimedMethod, TimingKey
+from harness.timing.records import SYNTHETIC, TimedMethod, TimingKey
 from harness.timing.spec import TimingSpec
-from harness.timing.synthetic import NAME, SyntheticFrames
+from harness.timing.synthetic import SyntheticFrames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
     grid = spec.grid
     broken = registry.discover(spec.plugins)
     task = (
-        {"task": NAME, "task_version": SyntheticFrames.version, "task_config": {}}
+        {"task": SYNTHETIC, "task_version": SyntheticFrames.version, "task_config": {}}
         if spec.task is None
         else plan_task(spec.task, broken)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,10 @@ from harness.records import Environment, Failed, Timing
 TIMING_SCHEMA: Final = 1
 
 Phase = Literal["prefill", "per_frame", "per_token"]
+"""What is compared, as :class:`harness.records.Latency` defines it."""
+PHASES: tuple[Phase, ...] = get_args(Phase)
+SYNTHETIC: Final = "synthetic frames"
+"""Stands for the task in a key where the stream is noise; its blank keeps it from being any task's name."""
 
 
 class _Model(BaseModel):

@@ -20,10 +20,9 @@ import torch
 from harness.measure.collector import collector_off
 from harness.measure.latency import WARM_UPS, Section, elapsed_ns
 from harness.records import Failed
-from harness.timing.records import MethodOutcome, Phase, Rounds, Timed
+from harness.timing.records import PHASES, MethodOutcome, Phase, Rounds, Timed
 from harness.worker import failed_by
 
-PHASES: tuple[Phase, ...] = ("prefill", "per_frame", "per_token")
 LEAST_TICKS = 1000
 """Of the clock in one timed stretch, so that reading the clock is off by at most a thousandth."""
 

@@ -10,9 +10,6 @@ import numpy as np
 from harness.stream import Frame, Stream
 from harness.task import Kind, Question, Sample, Score, Task, View
 
-NAME = "synthetic frames"
-"""Stands for the task in a key; with its blank it is no name that a task could be registered under."""
-
 
 class SyntheticFrames(Task):
     """One stream of noise, a frame a second and no text between them, and one question."""
