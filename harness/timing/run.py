@@ -111,7 +111,11 @@ def time_here(job_json: str, out: str, measure: str, progress: Progress, where: 
         )
     except Exception as error:
         record = clock.failed(job, where, failed_by(error))
-    write_timing(Path(out), record)
+    try:
+        write_timing(Path(out), record)
+    except ValueError as error:
+        unusable = Failed(failure="error", message=f"unusable times: {error}")
+        write_timing(Path(out), clock.failed(job, where, unusable))
 
 
 class _Clock:
