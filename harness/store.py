@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.records import SCHEMA_VERSION, Ok, Record, SampleOutcome
@@ -73,9 +73,7 @@ class Store:
         Raises InfrastructureError when the disk is full or the folder is not writable, ValueError for a
         record that would not load again (a measure that is not finite, for instance).
         """
-        text = (
-            _NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), record.model_dump_json(indent=1)) + "\n"
-        )
+        text = record_text(record)
         parse_record(text)
         lines = "".join(sample.model_dump_json() + "\n" for sample in samples).encode()
         digest = record.key.digest
@@ -179,6 +177,11 @@ def parse_record(text: str) -> Record:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}") from error
+
+
+def record_text(record: BaseModel) -> str:
+    """A record as it is stored: indented JSON with each list of numbers on one line."""
+    return _NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), record.model_dump_json(indent=1)) + "\n"
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import environment
 from harness.errors import HarnessError, InfrastructureError, UsageError
@@ -36,11 +36,15 @@ MEASURE = "harness.measure.cell:measure_cell"
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate")
 
 
-def load_measure(name: str) -> Measure:
+def load_function(name: str) -> Any:
     """The function named ``module:name``."""
     module, _, attribute = name.partition(":")
-    function: Measure = getattr(importlib.import_module(module), attribute)
-    return function
+    return getattr(importlib.import_module(module), attribute)
+
+
+def measure_cell_file(cell: str, out: str, measure: str, progress: Progress, where: Environment) -> None:
+    """Measure the cell of a cell file's text, in this process, into a run's folder."""
+    run_job(CellJob.from_json(cell), Store(Path(out)), measure, progress, where)
 
 
 def run_job(job: CellJob, store: Store, measure: str, progress: Progress, where: Environment) -> Record:
@@ -79,16 +83,21 @@ class Clock:
 def attempt(job: CellJob, measure: str, progress: Progress) -> tuple[Outcome, Sequence[SampleOutcome]]:
     """What measuring the cell comes to: its measures, or how it failed."""
     try:
-        result = load_measure(measure)(job, progress)
+        function: Measure = load_function(measure)
+        result = function(job, progress)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InfrastructureError(
-                f"the disk is full ({error}); free some space and run the same command again to go on"
-            ) from error
-        trace = _storable(traceback.format_exc())
-        failed = Failed(failure=failure_kind(error), message=describe(error), traceback=trace)
-        return failed, ()
+        return failed_by(error), ()
     return Ok(measures=result.measures), result.samples
+
+
+def failed_by(error: Exception) -> Failed:
+    """The outcome of what ended in an exception; raises InfrastructureError for a full disk."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise InfrastructureError(
+            f"the disk is full ({error}); free some space and run the same command again to go on"
+        ) from error
+    trace = _storable("".join(traceback.format_exception(error)))
+    return Failed(failure=failure_kind(error), message=describe(error), traceback=trace)
 
 
 def describe(error: Exception) -> str:

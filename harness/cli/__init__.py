@@ -16,6 +16,7 @@ from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
 from harness.cli.new import new_command
 from harness.cli.report import report_command
+from harness.cli.timing import time_command
 from harness.cli.train import train_command
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("list")(list_command)
 app.command("new")(new_command)
 app.command("eval")(eval_command)
+app.command("time")(time_command)
 app.command("check")(check_command)
 app.command("bench")(bench_command)
 app.command("plan")(plan_command)

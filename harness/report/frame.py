@@ -13,8 +13,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from harness.counting.records import CountKey
-from harness.records import Accuracy, CellKey, Environment, Failed, Measures, Ok, Record, Skipped, Timing
+from harness.plan import MethodKey
+from harness.records import Accuracy, Environment, Failed, Measures, Ok, Record, Skipped, Timing
 from harness.spec import NamedSpec
 
 SETTING = (
@@ -112,9 +112,7 @@ Defaults = Mapping[str, Mapping[str, object]]
 """Method to its default config as JSON values."""
 
 
-def method_labels(
-    keys: Sequence[CellKey] | Sequence[CountKey], defaults: Defaults = MappingProxyType({})
-) -> list[str]:
+def method_labels(keys: Sequence[MethodKey], defaults: Defaults = MappingProxyType({})) -> list[str]:
     """One label per key.
 
     Where the method's defaults are known, its name as on the command line: alone or with the fields that were
@@ -133,12 +131,12 @@ def method_labels(
     ]
 
 
-def _as_set(key: CellKey | CountKey, default: Mapping[str, object]) -> str:
+def _as_set(key: MethodKey, default: Mapping[str, object]) -> str:
     changed = {field: value for field, value in key.method_config.items() if value != default.get(field)}
     return str(NamedSpec(key.method, changed))
 
 
-def _as_differing(key: CellKey | CountKey, configs: Sequence[Mapping[str, object]]) -> str:
+def _as_differing(key: MethodKey, configs: Sequence[Mapping[str, object]]) -> str:
     fields = {field for config in configs for field in config}
     differing = sorted(field for field in fields if len({_json(c.get(field)) for c in configs}) > 1)
     values = ", ".join(f"{field}={_plain(key.method_config.get(field))}" for field in differing)
