@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
-from harness.records import CellKey
+from harness.inputs import inputs_of
+from harness.records import CellKey, Inputs
 from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
@@ -42,6 +43,8 @@ class CellJob:
     plugins: tuple[Path, ...]
     threads: int
     backbone_path: Path | None = None
+    inputs: Inputs | None = None
+    """For the record; None where the cell file does not tell."""
 
     def to_json(self) -> str:
         document = {
@@ -51,6 +54,7 @@ class CellJob:
             "plugins": [str(plugin) for plugin in self.plugins],
             "threads": self.threads,
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
+            "inputs": None if self.inputs is None else self.inputs.model_dump(mode="json"),
         }
         return json.dumps(document, indent=1)
 
@@ -60,6 +64,7 @@ class CellJob:
         try:
             document = json.loads(text)
             weights, backbone = document["weights_path"], document.get("backbone_path")
+            inputs = document.get("inputs")
             return cls(
                 key=CellKey.model_validate(document["key"]),
                 weights_path=None if weights is None else Path(weights),
@@ -67,6 +72,7 @@ class CellJob:
                 plugins=tuple(Path(plugin) for plugin in document["plugins"]),
                 threads=int(document["threads"]),
                 backbone_path=None if backbone is None else Path(backbone),
+                inputs=None if inputs is None else Inputs.model_validate(inputs),
             )
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
@@ -135,6 +141,7 @@ def make_plan(spec: EvalSpec) -> Plan:
         for index, method in enumerate(methods)
         for seed in spec.seeds
     }
+    inputs = inputs_of(spec, backbone.folder)
     cells: dict[str, PlannedCell] = {}
     for task_name, (version, task_config) in tasks:
         for view in _views(spec):
@@ -157,7 +164,7 @@ def make_plan(spec: EvalSpec) -> Plan:
                         device=spec.device,
                         **view,
                     )
-                    cells.setdefault(key.digest, _cell(key, found, spec, backbone))
+                    cells.setdefault(key.digest, _cell(key, found, spec, backbone, inputs))
     return Plan(cells=tuple(cells.values()), broken=tuple(broken))
 
 
@@ -278,7 +285,9 @@ def _how_to_get(method: _Method, seed: int, backbone: _Backbone) -> str:
     )
 
 
-def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) -> PlannedCell:
+def _cell(
+    key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone, inputs: Inputs
+) -> PlannedCell:
     job = CellJob(
         key=key,
         weights_path=weights.path,
@@ -286,5 +295,6 @@ def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) 
         plugins=tuple(plugin.absolute() for plugin in spec.plugins),
         threads=spec.threads,
         backbone_path=backbone.folder,
+        inputs=inputs,
     )
     return PlannedCell(job=job, skip=weights.missing)
