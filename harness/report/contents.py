@@ -29,4 +29,3 @@ def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
         sections=tuple(sections),
         methods=tuple((label, names[label]) for label in ordered(pairs)),
     )
-

@@ -64,7 +64,10 @@ def beside_cells(evidence: Evidence) -> Table | None:
         ),
         methods=tuple(method for _, method, _ in ratios),
         source=Source(
-            records=(*(evidence.export(task=task) for task in tasks), evidence.export("counted", mode="prefill")),
+            records=(
+                *(evidence.export(task=task) for task in tasks),
+                evidence.export("counted", mode="prefill"),
+            ),
         ),
     )
 

@@ -91,9 +91,7 @@ def source(peaks: Peaks, evidence: Evidence) -> Source:
     key = peaks.scene.key
     records = [one for one in peaks.scene.records if (one.key.height, one.key.width) == peaks.size]
     return Source(
-        records=(
-            evidence.export("counted", mode=key.mode, backbone=key.backbone, resolution=peaks.pixels),
-        ),
+        records=(evidence.export("counted", mode=key.mode, backbone=key.backbone, resolution=peaks.pixels),),
         measure=tuple(count_again([record.key for record in records])),
     )
 
@@ -181,4 +179,3 @@ def _millions(counts: pd.Series) -> str:
 
 def _of(lead: Ranked | None) -> Ranking | None:
     return None if lead is None else lead.ranking
-

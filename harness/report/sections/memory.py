@@ -100,9 +100,7 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
 
 
 def _by_frames(peaks: Peaks, name: str, source: Source) -> Table:
-    rows = {
-        label: [_peak(peaks, label, frames) for frames in peaks.frames] for label in peaks.scene.methods
-    }
+    rows = {label: [_peak(peaks, label, frames) for frames in peaks.frames] for label in peaks.scene.methods}
     return Table(
         name=name,
         caption=f"Counted peak by frames, {peaks.pixels} pixels.",
@@ -125,7 +123,9 @@ def _by_kind(peaks: Peaks, name: str, source: Source) -> Table:
     last = {label: max(by_frames) for label, by_frames in peaks.peaks.items()}
     shown = {label: peaks.peaks[label][frames] for label, frames in last.items()}
     kinds = [kind for kind in KINDS if any(peak.at_peak.get(kind) for peak in shown.values())]
-    kinds += sorted({kind for peak in shown.values() for kind, size in peak.at_peak.items() if size} - {*KINDS})
+    kinds += sorted(
+        {kind for peak in shown.values() for kind, size in peak.at_peak.items() if size} - {*KINDS}
+    )
     return Table(
         name=name,
         caption=f"What is alive at the peak, at the most frames counted, {peaks.pixels} pixels.",
@@ -184,9 +184,7 @@ def _laws(orders: Sequence[Declared], scene: Scene, name: str, source: Source) -
             Column("holds", numeric=False),
             Column("law", numeric=False),
         ),
-        rows=tuple(
-            (cell(label), *_law(one)) for label, one in zip(methods, orders, strict=True)
-        ),
+        rows=tuple((cell(label), *_law(one)) for label, one in zip(methods, orders, strict=True)),
         methods=tuple(methods),
         source=source,
     )
@@ -261,7 +259,11 @@ def _budgets(found: Sequence[Scene], settings: Sequence[Setting], evidence: Evid
         for mode in ("prefill", "stream")
         for index, peaks in enumerate(video_peaks(found, mode)[1:], 2)
     ]
-    return [Section(title="Which method for which budget: other backbones", blocks=tuple(blocks))] if blocks else []
+    return (
+        [Section(title="Which method for which budget: other backbones", blocks=tuple(blocks))]
+        if blocks
+        else []
+    )
 
 
 def _belongs(one: Declared, scene: Scene) -> bool:

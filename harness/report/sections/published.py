@@ -109,7 +109,9 @@ def _session(
         methods=tuple(row[0].text for row in rows),
         source=Source(
             records=(
-                evidence.export("counted", mode=equals.scenario["mode"], backbone=equals.scenario["backbone"]),
+                evidence.export(
+                    "counted", mode=equals.scenario["mode"], backbone=equals.scenario["backbone"]
+                ),
             ),
             measure=tuple(count_again([record.key for record in records])),
         ),
