@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.document import Block, Document, Notice, Section
+from harness.report.document import Document
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
-from harness.report.sections import provenance, task
+from harness.report.sections import memory, provenance, published, summary, task
 from harness.report.style import ordered
-from harness.report.text import numbered
 
 
 def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
     """The report of a run; ``files`` are the CSV files beside it with what they hold."""
     found = task.setting_list(evidence)
-    sections = [Section(title="Summary", blocks=tuple(_notices(evidence)))]
+    sections = [summary.section(evidence, found)]
     sections += [task.section(setting, evidence) for setting in found]
+    further = (memory.section(evidence, found), published.section(evidence, found))
+    sections += [one for one in further if one is not None]
     sections.append(provenance.section(evidence, files))
     pairs = list(zip(evidence.cells["method"], evidence.cells["method_name"], strict=True))
     counted = [record.key for record in evidence.counted]
@@ -28,14 +29,3 @@ def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
         sections=tuple(sections),
         methods=tuple((label, names[label]) for label in ordered(pairs)),
     )
-
-
-def _notices(evidence: Evidence) -> list[Block]:
-    cells = evidence.cells
-    if not len(cells):
-        return [Notice("There are no records in this run, so there is nothing to report.")]
-    if not (cells["outcome"] == "ok").any():
-        return [
-            Notice(f"None of the {numbered(len(cells), 'cell')} was measured; the reasons are listed below.")
-        ]
-    return []

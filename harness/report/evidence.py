@@ -49,10 +49,12 @@ class Evidence:
 
 def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
-    records, problems = load_records(run_dir)
+    counted, uncounted = load_counted(run_dir)
+    # Scenarios are counted into folders of their own as well, in which no cell was ever measured.
+    only_counted = bool(counted or uncounted) and not Store(run_dir).records_dir.is_dir()
+    records, problems = ([], []) if only_counted else load_records(run_dir)
     samples, without = _load_samples(run_dir, records)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
-    counted, uncounted = load_counted(run_dir)
     defaults = _defaults({record.key.method for record in records} | {one.key.method for one in counted})
     return Evidence(
         run=_named(run_dir),

@@ -18,7 +18,7 @@ from harness.report.plots.curves import curves
 from harness.report.plots.kinds import kinds_heatmap
 from harness.report.plots.tradeoff import tradeoff
 from harness.report.points import at, numeric, over_models, place_name, reference_point
-from harness.report.summary import summary
+from harness.report.setting_words import near_chance, setting_in_words
 from harness.report.tables import (
     accuracy_table,
     comparison_table,
@@ -77,9 +77,7 @@ def section(setting: Setting, evidence: Evidence) -> Section:
     """The section of one setting."""
     blocks: list[Block] = [
         Text(_setting_line(setting.values)),
-        Items(
-            tuple(summary(setting.cells, setting.points, setting.place, setting.kinds, setting.comparisons))
-        ),
+        Items(tuple(setting_in_words(setting.cells, setting.points, setting.place, setting.comparisons))),
     ]
     parts = [_curves(setting, evidence), _trade_offs(setting, evidence), _kinds(setting, evidence)]
     parts += [_pairs(setting, evidence)]
@@ -152,9 +150,10 @@ def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
         plot=kinds_heatmap(setting.kinds, at(setting.cells, setting.place)),
         source=source,
     )
-    return Section(
-        title="By kind of question", blocks=(figure, kinds_table(setting.kinds, setting.stem, source))
-    )
+    blocks: list[Block] = [figure, kinds_table(setting.kinds, setting.stem, source)]
+    lines = near_chance(setting.kinds)
+    blocks += [Items(tuple(lines))] if lines else []
+    return Section(title="By kind of question", blocks=tuple(blocks))
 
 
 def _pairs(setting: Setting, evidence: Evidence) -> Section | None:

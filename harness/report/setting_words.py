@@ -1,4 +1,4 @@
-"""A summary in words, made from the numbers. It claims an order only where seeds and questions bear it."""
+"""What one setting shows in words, made from the numbers. Orders are claimed where seeds and questions bear them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,24 @@ from harness.report.kinds import KindTable
 from harness.report.points import at, numeric, place_name, rows_of
 from harness.report.style import ordered
 from harness.report.text import interval, known, listed, number, numbered, share
+from harness.report.verdicts import ranking, verdict
 
 MIB = 2**20
 
 
-def summary(
+def setting_in_words(
     cells: pd.DataFrame,
     points: pd.DataFrame,
     place: tuple[int, int, int] | None,
-    kinds: KindTable | None,
     comparisons: Sequence[Comparison],
 ) -> list[str]:
     """One sentence or two per item, for one setting."""
     items = [_measured(cells)]
     if (cells["weights"] == "random").any():
         items.append("The models have random weights: their costs mean something, their accuracies do not.")
-    unscored = numeric(cells["errors"]).max()
-    if unscored > 0:
-        items.append(
-            f"Up to {numbered(int(unscored), 'question')} of a cell could not be asked or scored (media that "
-            "cannot be read, for instance) and do not count; the files in `samples` name them."
-        )
     if place is not None:
         items.append(_accuracies(at(points, place), place_name(place)))
         items += _order(at(points, place), comparisons)
-    if kinds is not None:
-        items += _at_chance(kinds)
     items += _growth(points, "above_resting_bytes", MIB, "MiB", "Peak memory above resting")
     items += _growth(points, "per_frame_ms", 1.0, "ms", "The median time of an appended frame")
     return items + _failures(points)
@@ -97,50 +89,43 @@ def _accuracies(points: pd.DataFrame, where: str) -> str:
     return f"{text} For comparison: {', '.join(levels)}." if levels else text
 
 
-def _order(points: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
-    scored = points[numeric(points["accuracy"]).notna()]
-    if len(scored) < 2:
+def _order(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
+    """The best and its ties; pair by pair is a table's matter."""
+    found = ranking(here, comparisons)
+    if found is None or len(found.scores) < 2:
         return []
-    if scored["models"].min() < 2:
-        single = [row["method"] for row in rows_of(scored) if row["models"] < 2]
-        return [
-            f"No order is claimed that involves {listed(single)}: with one model there, the spread over "
-            "seeds is not known.",
-            *_claims([one for one in comparisons if one.borne]),
-        ]
     if not comparisons:
         return ["No order between methods is claimed: the answers to single questions are not in this run."]
-    unclear = [f"{one.better} and {one.worse}" for one in comparisons if not one.borne]
-    rest = [f"No order is claimed between {'; nor between '.join(unclear)}."] if unclear else []
-    return _claims([one for one in comparisons if one.borne]) + rest
+    borne = sum(one.borne for one in comparisons)
+    text = f"Most accurate: {verdict(found, found.scores)}. {borne} of {numbered(len(comparisons), 'order')} "
+    text += f"between two methods {'is' if borne == 1 else 'are'} borne by every seed and the paired test."
+    single = [label for label, score in found.scores.items() if score.models < 2]
+    if single:
+        text += (
+            f" None is claimed that involves {listed(single)}: with one model there, the spread over seeds "
+            "is not known."
+        )
+    return [text]
 
 
-def _claims(borne: Sequence[Comparison]) -> list[str]:
-    return [
-        f"{one.better} is more accurate than {one.worse} by {one.difference.mean:.2f} "
-        f"{interval(one.difference.low, one.difference.high)}: every seed of the one is above every seed of "
-        f"the other, and the paired test has p = {one.adjusted_p:.4f}."
-        for one in borne
-    ]
-
-
-def _at_chance(kinds: KindTable) -> list[str]:
+def near_chance(kinds: KindTable) -> list[str]:
+    """One line per method that cannot be told from chance, or is below it, on some kinds."""
     if "chance" not in kinds.accuracy.index:
         return []
     items = []
     level = kinds.accuracy.loc["chance"].astype(float)
     for label in kinds.low.index:
-        near = [
-            kind
-            for kind in kinds.accuracy.columns
-            if kinds.low.loc[label, kind] <= level[kind] <= kinds.high.loc[label, kind]
-        ]
-        below = [kind for kind in kinds.accuracy.columns if kinds.high.loc[label, kind] < level[kind]]
+        low, high = kinds.low.loc[label], kinds.high.loc[label]
+        near = [kind for kind in kinds.accuracy.columns if low[kind] <= level[kind] <= high[kind]]
+        below = [kind for kind in kinds.accuracy.columns if high[kind] < level[kind]]
+        parts = []
         if near:
             what = "any kind of question" if len(near) == len(kinds.accuracy.columns) else listed(near)
-            items.append(f"{label} cannot be told from chance on {what}.")
+            parts.append(f"cannot be told from chance on {what}")
         if below:
-            items.append(f"{label} is below chance on {listed(below)}.")
+            parts.append(f"is below chance on {listed(below)}")
+        if parts:
+            items.append(f"{label} {' and '.join(parts)}.")
     return items
 
 
