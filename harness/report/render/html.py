@@ -134,6 +134,9 @@ class _Writer:
 
     def across(self, plot: Plot) -> int:
         """How many panels stand side by side where there is room."""
+        lines = [panel for panel in plot.panels if isinstance(panel, Lines)]
+        if any(one.labels for panel in lines for one in panel.series):
+            return min(plot.columns, 2)
         return 3 if plot.columns == 2 and len(plot.panels) > 4 else max(plot.columns, 1)
 
     def layers(self, plot: Plot) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Plots for plotly in a page: its traces and layouts as JSON values, one chart per panel.
 
-Colours come in pairs, for a light and a dark page, in each trace's ``meta``; the page paints them. Plotly takes
-a few tags in its texts for markup, so names from outside are escaped here.
+Colours come in pairs, for a light and a dark page, in each trace's ``meta``; the page paints them. Plotly
+takes a few tags in its texts for markup, so names from outside are escaped here.
 """
 
 from __future__ import annotations
@@ -173,7 +173,11 @@ def _measured(series: Series, base: Trace, symbol: str, meta: dict[str, Any]) ->
         "size": 8,
         "line": {"width": 1.6},
     }
-    yield base | bars | {"mode": "markers", "marker": marker, "meta": meta}
+    points = base | bars | {"mode": "markers", "marker": marker, "meta": meta}
+    if series.labels:
+        points |= {"mode": "markers+text", "text": [escaped(text) for text in series.labels]}
+        points |= {"textposition": "top center", "textfont": {"size": 10}}
+    yield points
 
 
 def _failures(panel: Lines, looks: Mapping[str, Look]) -> list[Trace]:
