@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -32,18 +31,13 @@ CSV_FILES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Where a report is: the page and the Markdown."""
-
-    html: Path
-    markdown: Path
+PAGE = "report.html"
 
 
-def build_report(run_dir: Path, out: Path | None = None) -> Written:
-    """Write the report of a run into ``out``, by default ``<run_dir>/report``.
+def build_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Write the report of a run into ``out``, by default ``<run_dir>/report``; returns the Markdown's path.
 
-    Records that cannot be loaded are listed in the report. Raises UsageError for a folder that is not a run's
+    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError for a folder that is not a run's
     and InfrastructureError when the report cannot be written; an older report stays whole then.
     """
     evidence = gather(run_dir)
@@ -56,12 +50,12 @@ def build_report(run_dir: Path, out: Path | None = None) -> Written:
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
     files |= {
+        PAGE: html.render(whole, pictures).encode(),
         "report.md": markdown.render(whole).encode(),
-        "report.html": html.render(whole, pictures).encode(),
     }
     folder = run_dir / "report" if out is None else out
     _write(folder, files)
-    return Written(html=folder / "report.html", markdown=folder / "report.md")
+    return folder / "report.md"
 
 
 def draw_all(whole: Document) -> dict[str, Drawing]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.files import writing_to
 from harness.records import Record
-from harness.report.build import build_report
+from harness.report.build import PAGE, build_report
 from harness.store import load_records
 
 Say = Callable[[str], None]
@@ -84,7 +84,7 @@ def refresh(run: Path, folder: Path) -> str:
                     os.replace(Path(temporary) / name, folder / name)
     records, problems = load_records(run)
     left_out = f", {len(problems)} file(s) left out" if problems else ""
-    return f"{cells_done(records)}{left_out}: {folder / text.name}"
+    return f"{cells_done(records)}{left_out}: {folder / PAGE}"
 
 
 def cells_done(records: list[Record]) -> str:
