@@ -55,7 +55,8 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
 
     Raises InfrastructureError where the libraries that it carries are not what this was written for.
     """
-    look = looks(document.methods)
+    found = looks(document.methods)
+    look = {label: found[label] for label, _ in document.methods}
     labels = {label: place for place, (label, _) in enumerate(document.methods)}
     plots = {block.name: charts(block.plot, look) for block in document.walk() if isinstance(block, Figure)}
     page_script = _asset("page.js")
