@@ -20,6 +20,7 @@ from harness.report import build
 from harness.report.contents import document
 from harness.report.evidence import gather
 from harness.report.render import html, markdown
+from harness.report.render.drawing import draw_all
 from harness.report.style import SHIPPED
 from harness.store import Store
 from tests.report import synthetic
@@ -65,7 +66,7 @@ def measure(folder: Path, out: Path) -> dict[str, float]:
 
     evidence = timed("load", lambda: gather(folder))
     whole = timed("document", lambda: document(evidence, ()))
-    drawings = timed("pictures", lambda: build.draw_all(whole))
+    drawings = timed("pictures", lambda: draw_all(whole))
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
     timed("page", lambda: html.render(whole, pictures))
     timed("markdown", lambda: markdown.render(whole))

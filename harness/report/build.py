@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import gc
 import os
 import tempfile
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from harness.errors import InfrastructureError
-from harness.report.canvas import Drawing
 from harness.report.contents import document
-from harness.report.document import Document, Figure
 from harness.report.evidence import Evidence, gather
 from harness.report.frame import SETTING, settings
 from harness.report.points import over_models
 from harness.report.render import html, markdown
-from harness.report.render.static import picture
-from harness.report.style import looks
+from harness.report.render.drawing import draw_all
 from harness.report.text import csv_cell
 
 CSV_FILES = {
@@ -41,6 +38,15 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     a folder that is not a run's and InfrastructureError when the report cannot be written; an older report stays
     whole then.
     """
+    with _uncollected():
+        files = _made(run_dir)
+    folder = run_dir / "report" if out is None else out
+    _write(folder, files)
+    return folder / "report.md"
+
+
+def _made(run_dir: Path) -> dict[str, bytes]:
+    """The content of every file, the texts last."""
     evidence = gather(run_dir)
     whole = document(evidence, tuple(CSV_FILES.items()))
     drawings = draw_all(whole)
@@ -54,23 +60,19 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
         PAGE: html.render(whole, pictures).encode(),
         "report.md": markdown.render(whole).encode(),
     }
-    folder = run_dir / "report" if out is None else out
-    _write(folder, files)
-    return folder / "report.md"
+    return files
 
 
-def draw_all(whole: Document) -> dict[str, Drawing]:
-    """Every figure's picture by its name, drawn by as many processes as there are cores and figures."""
-    figures = [block for block in whole.walk() if isinstance(block, Figure)]
-    look = looks(whole.methods)
-    workers = min(len(os.sched_getaffinity(0)), len(figures))
-    if workers < 2:
-        return {figure.name: picture(figure.plot, look) for figure in figures}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.report.render.static"])
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        drawn = pool.map(picture, [figure.plot for figure in figures], [look] * len(figures))
-        return {figure.name: drawing for figure, drawing in zip(figures, drawn, strict=True)}
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection: with millions of answers alive, each one takes as long as reading many of them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _all_points(evidence: Evidence) -> pd.DataFrame:

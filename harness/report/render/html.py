@@ -126,11 +126,14 @@ class _Writer:
 
     def panels(self, figure: Figure) -> list[dict[str, Any]]:
         """Titles and methods of the charts that stand in for the picture."""
-        result = []
+        result: list[dict[str, Any]] = []
         for panel in figure.plot.panels:
-            what = panel.scale if isinstance(panel, HeatMap) else panel.y.title
-            owner = self.index(panel.method) if isinstance(panel, StackedBars) else None
-            result.append({"what": what.replace("\n", " "), "where": panel.title, "method": owner})
+            what = panel.scale if isinstance(panel, HeatMap) else panel.y.title.replace("\n", " ")
+            if isinstance(panel, StackedBars):
+                words = {"what": panel.title, "where": panel.y.unit, "method": self.index(panel.method)}
+            else:
+                words = {"what": what, "where": panel.title, "method": None}
+            result.append(words)
         return result
 
     def across(self, plot: Plot) -> int:
