@@ -34,9 +34,9 @@ PAGE = "report.html"
 def build_report(run_dir: Path, out: Path | None = None) -> Path:
     """Write the report of a run into ``out``, by default ``<run_dir>/report``; returns the Markdown's path.
 
-    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError for
-    a folder that is not a run's and InfrastructureError when the report cannot be written; an older report stays
-    whole then.
+    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError
+    for a folder that is not a run's and InfrastructureError when the report cannot be written; an older one
+    stays whole then.
     """
     with _uncollected():
         files = _made(run_dir)
@@ -65,7 +65,7 @@ def _made(run_dir: Path) -> dict[str, bytes]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No garbage collection: with millions of answers alive, each one takes as long as reading many of them."""
+    """No garbage collection, which walks through millions of answers again and again while they are read."""
     before = gc.isenabled()
     gc.disable()
     try:

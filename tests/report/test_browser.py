@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,9 @@ class Browser:
                 "document.querySelectorAll('.chart')[arguments[0]].scrollIntoView({behavior: 'instant'})",
                 place,
             )
-            self.until(lambda place=place: self(
-                "return Boolean(document.querySelectorAll('.chart')[arguments[0]].data)", place
-            ))  # fmt: skip
+            self.until(
+                partial(self, "return Boolean(document.querySelectorAll('.chart')[arguments[0]].data)", place)
+            )
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Every picture of a report, drawn by processes beside this one, as many as there are cores.
 
-They are commands of their own and not forks: a program that has threads, or no guard around its main part, can
-make a report too. ``python -m harness.report.render.drawing`` draws what it reads.
+They are commands of their own and not forks: a program that has threads, or no guard around its main part,
+can make a report too. ``python -m harness.report.render.drawing`` draws what it reads.
 """
 
 from __future__ import annotations
