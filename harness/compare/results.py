@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from scipy.special import ndtri
 
@@ -101,10 +102,15 @@ class PlaceResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairResult:
-    """Two sides at every place that both have; ``refused`` says in words what could not be compared."""
+    """Two sides at every place that both have; ``refused`` says in words what could not be compared.
+
+    ``problems`` are files with answers that cannot be read.
+    """
 
     first: Side
     second: Side
     places: tuple[PlaceResult, ...]
     refused: tuple[str, ...]
     problems: tuple[Problem, ...]
+    interleaved: tuple[Path, ...]
+    """Folders with times that were measured in turn and can be compared as ratios."""
