@@ -156,7 +156,11 @@ def _answers(result: PairResult, stream: TextIO) -> None:
             if one.kind is not None and not kinds:
                 continue
             found = one.difference
-            cells = [where.task, str(where.frames), resolution_label(where.height, where.width)]
+            cells = [
+                place.where(result.places),
+                str(where.frames),
+                resolution_label(where.height, where.width),
+            ]
             cells += [one.kind or "all", f"{one.first:.3f}", f"{one.second:.3f}", difference_text(one)]
             cells += [seeds_text(one), f"{one.models[0]} and {one.models[1]}", f"{found.questions:,}"]
             cells += ["" if found.gained is None else f"{found.gained} to {found.lost}"]
@@ -189,7 +193,7 @@ def _costs(result: PairResult, stream: TextIO) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for place in result.places:
         where = place.place
-        cells = [where.task, str(where.frames), resolution_label(where.height, where.width)]
+        cells = [place.where(result.places), str(where.frames), resolution_label(where.height, where.width)]
         cells += pair(place.peak, 2**20) + pair(place.state, 2**10)
         for name in names:
             times = place.times.get(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +96,16 @@ class PlaceResult:
     times: dict[str, Times]
     same_machine: bool
     random_weights: bool
+
+    def where(self, among: Iterable[PlaceResult]) -> str:
+        """The task, with the fields that tell this setting from others at the same place."""
+        others = [one.setting for one in among if one.place == self.place]
+        fields = [
+            f"{name} {json.loads(value)}"
+            for name, value in self.setting.items()
+            if any(other[name] != value for other in others)
+        ]
+        return f"{self.place.task} ({', '.join(fields)})" if fields else self.place.task
 
     @property
     def overall(self) -> Answers | None:

@@ -34,8 +34,9 @@ def _accuracy(result: PairResult) -> list[str]:
             size = _range([abs(one.difference.mean) for _, one in won], "+.3f")
             largest = max(one.adjusted_p for _, one in won)
             lines.append(
-                f"{better} is more accurate than {worse} {_where(won, scored)}, by {size}; not luck: every seed "
-                f"of the one is above every seed of the other, and p <= {largest:.2g} after Holm's correction."
+                f"{better} is more accurate than {worse} {_where(won, scored)}, by {size}; not luck: every "
+                "seed of the one is above every seed of the other, and "
+                f"p <= {largest:.2g} after Holm's correction."
             )
     training = [pair for pair in scored if not pair[1].borne and pair[1].adjusted_p < LEVEL]
     if training:
@@ -46,8 +47,8 @@ def _accuracy(result: PairResult) -> list[str]:
             else "the seeds of both overlap"
         )
         lines.append(
-            f"The answers differ {_where(training, scored)} ({_detail(training)}), but {why}: it may be luck of "
-            "training, so no order is claimed there."
+            f"The answers differ {_where(training, scored)} ({_detail(training)}), but {why}: it may be luck "
+            "of training, so no order is claimed there."
         )
     even = [pair for pair in scored if pair[1].adjusted_p >= LEVEL]
     if even:
