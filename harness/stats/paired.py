@@ -2,8 +2,9 @@
 
 Which test, and why: McNemar's takes questions as independent and answers as right or wrong. Where every
 question has a group (a clip, say) of its own and every score is 0 or 1 it is used, with Bonett and Price's
-interval. Where groups hold several questions, or scores are fractional, as means over models are, whole groups are
-exchanged between the sides and whole groups are drawn for the interval. See docs/design/statistics.md.
+interval. Where groups hold several questions, or scores are fractional, as means over models are, whole
+groups are exchanged between the sides and whole groups are drawn for the interval. See
+docs/design/statistics.md.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def _enumerated(sums: Floats) -> SignFlip:
 
 
 def _drawn(tests: Sequence[Floats], draws: int, seed: int) -> list[float]:
-    """For each test in how many of the draws its total is more extreme than the observed one, ties as half."""
+    """For each test the number of draws whose total is more extreme than the observed one, ties as half."""
     if not tests:
         return []
     longest = max(len(sums) for sums in tests)

@@ -37,8 +37,8 @@ def paired_ratio(first: Sequence[float], second: Sequence[float], *, seed: int =
     logarithms, so that exchanging the sides turns the result into its reciprocal. From six rounds on the
     interval lies between order statistics and needs no shape of the distribution, only rounds that are
     independent; Hettmansperger and Sheather's interpolation (1986, Statistics & Probability Letters 4) takes
-    away the excess of coverage that ranks alone have. With two to five rounds it is Student's interval of the mean of
-    the logarithms, which is about the median where they are symmetric.
+    away the excess of coverage that ranks alone have. With two to five rounds it is Student's interval of the
+    mean of the logarithms, which is about the median where they are symmetric.
 
     Nothing is drawn at random; ``seed`` is there so that paired statistics are called alike.
 

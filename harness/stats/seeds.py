@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,11 +47,17 @@ def seed_spread(values: Sequence[float]) -> SeedSpread:
     )
 
 
-def seed_difference(first: Mapping[int, float], second: Mapping[int, float]) -> SeedSpread | None:
-    """The spread of ``first - second`` over the seeds that both have; None where they share fewer than two.
+def seed_difference(
+    first: Sequence[tuple[int, float]], second: Sequence[tuple[int, float]]
+) -> SeedSpread | None:
+    """The spread of ``first - second``, each given as (seed, value), over the seeds that both have.
 
-    A seed fixes the order of the training data for both, so differences within a seed vary less than the
-    models themselves.
+    None where they share fewer than two, or where one side has several models of one seed, whose counterpart
+    is not known. A seed fixes the order of the training data for both, so differences within a seed vary less
+    than the models themselves.
     """
-    shared = sorted(first.keys() & second.keys())
-    return seed_spread([first[seed] - second[seed] for seed in shared]) if len(shared) > 1 else None
+    left, right = dict(first), dict(second)
+    if len(left) < len(first) or len(right) < len(second):
+        return None
+    shared = sorted(left.keys() & right.keys())
+    return seed_spread([left[seed] - right[seed] for seed in shared]) if len(shared) > 1 else None

@@ -1,4 +1,4 @@
-"""What is called 95 % holds 93 to 97 %, and what is called 5 % errs in 4 to 6 %, over 2,000 simulations each.
+"""What is called 95 % holds 93 to 97 %, and what is called 5 % errs in 4 to 6 %, over thousands of draws.
 
 The sizes are those at which it holds; docs/design/statistics.md says what happens below them.
 """
@@ -14,7 +14,11 @@ from harness.stats.intervals import cluster_bootstrap, wilson
 from harness.stats.ratios import paired_ratio
 from tests.stats.simulated import compared, two_methods
 
+pytestmark = pytest.mark.slow
+
 SIMULATIONS = 2000
+COMPARISONS = 4000
+"""For rates near 5 %, whose own standard error must be well below one percentage point."""
 
 
 def assert_covers(held: Iterable[bool]) -> None:
@@ -25,7 +29,7 @@ def assert_covers(held: Iterable[bool]) -> None:
 
 def assert_errs_in_five_percent(p_values: Iterable[float]) -> None:
     outcomes = [p_value < 0.05 for p_value in p_values]
-    assert len(outcomes) == SIMULATIONS
+    assert len(outcomes) == COMPARISONS
     assert 0.04 <= np.mean(outcomes) <= 0.06
 
 
@@ -59,7 +63,7 @@ def test_the_interval_of_independent_pairs_covers(count: int, truths: tuple[floa
 
 
 @pytest.mark.parametrize("truths", [(0.7, 0.7), (0.7, 0.6), (0.95, 0.9)])
-@pytest.mark.parametrize(("clips", "questions", "seeds"), [(64, 4, 1), (256, 8, 3), (256, 1, 3)])
+@pytest.mark.parametrize(("clips", "questions", "seeds"), [(64, 4, 1), (256, 4, 3), (256, 1, 3)])
 def test_the_interval_of_clustered_pairs_covers(
     clips: int, questions: int, seeds: int, truths: tuple[float, float]
 ) -> None:
@@ -67,30 +71,30 @@ def test_the_interval_of_clustered_pairs_covers(
         np.random.default_rng(4), (SIMULATIONS, clips, questions), truths, seeds=seeds
     )
     found = compared(first, second, questions)
-    assert {one.test for one in found} == {"sign flips mid-p"}
+    assert "McNemar mid-p" not in {one.test for one in found}
     assert_covers(one.low <= truths[0] - truths[1] <= one.high for one in found)
 
 
 @pytest.mark.parametrize("count", [256, 2000])
-@pytest.mark.parametrize("truth", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("truth", [0.5, 0.9])
 def test_mcnemar_rejects_equality_in_five_percent(count: int, truth: float) -> None:
-    first, second = two_methods(np.random.default_rng(5), (SIMULATIONS, count, 1), (truth, truth), seeds=1)
+    first, second = two_methods(np.random.default_rng(5), (COMPARISONS, count, 1), (truth, truth), seeds=1)
     assert_errs_in_five_percent(one.p_value for one in compared(first, second, questions=1))
 
 
-@pytest.mark.parametrize("truth", [0.5, 0.7, 0.9])
-@pytest.mark.parametrize(("clips", "questions", "seeds"), [(128, 4, 1), (256, 8, 3), (256, 1, 3)])
+@pytest.mark.parametrize("truth", [0.5, 0.9])
+@pytest.mark.parametrize(("clips", "questions", "seeds"), [(64, 4, 1), (256, 4, 3), (256, 1, 3)])
 def test_sign_flips_reject_equality_in_five_percent(
     clips: int, questions: int, seeds: int, truth: float
 ) -> None:
-    shape = (SIMULATIONS, clips, questions)
+    shape = (COMPARISONS, clips, questions)
     first, second = two_methods(np.random.default_rng(6), shape, (truth, truth), seeds=seeds)
     assert_errs_in_five_percent(one.p_value for one in compared(first, second, questions))
 
 
 def test_exact_enumeration_rejects_equality_in_five_percent() -> None:
     """Twelve clips: all 4,096 assignments are counted; enough questions that totals are hardly ever equal."""
-    shape = (SIMULATIONS, 12, 50)
+    shape = (COMPARISONS, 12, 50)
     first, second = two_methods(np.random.default_rng(7), shape, (0.7, 0.7), seeds=1)
     found = compared(first, second, questions=50)
     assert "sign flips exact" in {one.test for one in found}
