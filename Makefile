@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test check lint report reference ablation gpu-memory clean
+.PHONY: eval test check lint report reference ablation timing gpu-memory clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -47,6 +47,11 @@ reference: $(VENV)/.installed
 	$(BIN)/harness eval --task videoqa --frames 8 --resolution 16,32,48 --seed 0,1,2 --out results/reference
 	$(BIN)/harness eval --task multi_image --frames 1,2,4,8,16 --resolution 64 --seed 0,1,2 --out results/reference
 	$(BIN)/harness report results/reference --out reports/reference
+
+# Reference timings: every method in turns, first on the reference frames, then on noise beyond what a clip has.
+timing: $(VENV)/.installed
+	$(BIN)/harness time --frames 1,2,4,8,16,32,64 --resolution 64 --out results/reference $(ARGS)
+	$(BIN)/harness time --synthetic --weights random --frames 1,4,16,64,128,256 --resolution 64 --out results/reference $(ARGS)
 
 # CASA's differences D1-D5 one by one, and gist tokens against pooled gists. Trains what is not trained yet.
 ablation: $(VENV)/.installed
