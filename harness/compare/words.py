@@ -82,7 +82,7 @@ def _needed(part: Sequence[tuple[PlaceResult, Answers]]) -> str:
     if not needed:
         return ""
     size = "a difference of this size" if len(part) == 1 else "the largest of these differences"
-    return f"; to tell {size} would take about {_rounded(min(needed)):,} questions from as many more clips"
+    return f"; to tell {size} would take about {_rounded(min(needed)):,} questions, with clips in proportion"
 
 
 def _rounded(count: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,7 +179,7 @@ def test_counted_and_allocated_bytes_are_not_compared(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_are_never_compared_and_are_named(
-    tmp_path: Path, field: str, value: object, said: str
+    tmp_path: Path, field: str, value: Any, said: str
 ) -> None:
     cell(tmp_path, "alpha", lambda index: 1.0)
     cell(tmp_path, "beta", lambda index: 0.0, **{field: value})
