@@ -48,7 +48,8 @@ reference: $(VENV)/.installed
 	$(BIN)/harness eval --task multi_image --frames 1,2,4,8,16 --resolution 64 --seed 0,1,2 --out results/reference
 	$(BIN)/harness report results/reference --out reports/reference
 
-# Reference timings: every method in turns, first on the reference frames, then on noise beyond what a clip has.
+# Reference timings: every method in turns, on the reference frames, then on noise beyond what a clip has. Some ten
+# minutes on two idle cores; factors need a machine that is idle otherwise (docs/design/interleaved_timing.md).
 timing: $(VENV)/.installed
 	$(BIN)/harness time --frames 1,2,4,8,16,32,64 --resolution 64 --out results/reference $(ARGS)
 	$(BIN)/harness time --synthetic --weights random --frames 1,4,16,64,128,256 --resolution 64 --out results/reference $(ARGS)
