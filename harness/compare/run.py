@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.answers import Question, mean_over, mean_scores, scores
 from harness.compare.places import Filters, Met, Model, meet

@@ -153,7 +153,5 @@ def memory_crossings(peaks: Peaks) -> list[Crossing]:
             if (before < 0) != (after < 0):
                 about = until + (since - until) * abs(before) / (abs(before) + abs(after))
                 first, second = (one, other) if before < 0 else (other, one)
-                found.append(
-                    Crossing(first=first, second=second, until=until, since=since, about=about)
-                )
+                found.append(Crossing(first=first, second=second, until=until, since=since, about=about))
     return found

@@ -50,7 +50,9 @@ def orders_in_words(found: Sequence[Declared]) -> list[str]:
     failed = [check for check in checks if check.failed]
     rule = f"by the gate's order rule with its tolerance of {CONFIG.tolerance.order:g}"
     if not failed:
-        return [f"All {numbered(len(checks), 'declared order')} of memory hold in the counted records, {rule}."]
+        return [
+            f"All {numbered(len(checks), 'declared order')} of memory hold in the counted records, {rule}."
+        ]
     lines = [
         f"{len(failed)} of {numbered(len(checks), 'declared order')} of memory "
         f"{'does' if len(failed) == 1 else 'do'} not hold in the counted records, {rule}:"

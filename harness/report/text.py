@@ -89,4 +89,6 @@ def numbered(count: int, noun: str) -> str:
 
 def listed(items: list[str], joint: str = "and") -> str:
     """a, b and c."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {joint} {items[-1]}" if items else NO_DATA
+    return (
+        items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {joint} {items[-1]}" if items else NO_DATA
+    )
