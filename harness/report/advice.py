@@ -42,7 +42,7 @@ class Choice:
 
     @property
     def least(self) -> str | None:
-        """The method that needs the least of the best and its ties, or of all that fit where there is no best."""
+        """What needs the least: of the best and its ties, or of all that fit where there is no best."""
         among = [self.best, *self.tied] if self.best is not None else list(self.fitting)
         return min(among, key=lambda label: self.fitting[label], default=None)
 

@@ -162,9 +162,9 @@ def caveats(peaks: Sequence[Peaks], found: Sequence[Ranked]) -> str:
     upto = f", trained with up to {numbered(int(trained.max()), 'frame')}" if len(trained) else ""
     return (
         f"{text} Accuracies are measured on other models: theirs have "
-        f"{_millions(numeric(cells['parameters']))} parameters{upto}, the counted ones {_millions(_parameters(peaks))}. None was measured with "
-        f"{key.backbone} or at {max(one.frames[-1] for one in peaks):,} frames; larger models, trained for "
-        "longer, may rank otherwise."
+        f"{_millions(numeric(cells['parameters']))} parameters{upto}, the counted ones "
+        f"{_millions(_parameters(peaks))}. None was measured with {key.backbone} or at {max(one.frames[-1] for one in peaks):,} frames; larger models, trained "
+        "for longer, may rank otherwise."
     )
 
 

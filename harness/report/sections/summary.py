@@ -106,7 +106,7 @@ def crossings_in_words(peaks: Peaks) -> str | None:
     mine = [one for one in every if dearest in (one.first, one.second)]
     where = f"Memory, {key.mode} with {key.backbone}, {peaks.frames[0]:,} to {peaks.frames[-1]:,} frames"
     if not mine:
-        others = f"; {numbered(len(every), 'other pair')} cross" if every else ", and no other two cross"
+        others = f"; {_pairs(len(every))}" if every else ", and no other two cross"
         return f"{where}: no method crosses {dearest}, which needs the most{others}."
     mine.sort(key=lambda one: (one.first != dearest, one.until, one.since))
     parts = [
@@ -114,8 +114,12 @@ def crossings_in_words(peaks: Peaks) -> str | None:
         for _, group in groupby(mine, key=lambda one: (one.first == dearest, one.until, one.since))
     ]
     rest = len(every) - len(mine)
-    more = f" {numbered(rest, 'other pair')} cross too (section Memory)." if rest else ""
+    more = f" {_pairs(rest)} too (section Memory)." if rest else ""
     return f"{where}: {'; '.join(parts)}.{more}"
+
+
+def _pairs(count: int) -> str:
+    return f"{numbered(count, 'other pair')} {'crosses' if count == 1 else 'cross'}"
 
 
 def _latency_crossings(evidence: Evidence) -> list[str]:
