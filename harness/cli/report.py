@@ -17,16 +17,19 @@ def report_command(
 ) -> None:
     """Write the report of a run: Markdown, CSV and figures; print where it is.
 
-    Where no cell was measured the report says why, and the exit status is 3.
+    Where nothing was measured the report says why, and the exit status is 3.
     """
     with guarded(debug):
+        from harness.counting.store import load_counted
         from harness.errors import NothingMeasuredError
         from harness.report.build import build_report
-        from harness.store import load_records
+        from harness.report.evidence import load_cells
+        from harness.timing.store import load_timings
 
         typer.echo(f"report: {build_report(run, out)}")
-        records, _ = load_records(run)
-        if not any(record.outcome.kind == "ok" for record in records):
+        records, _ = load_cells(run)
+        beside = load_counted(run)[0] or load_timings(run)[0]
+        if not any(record.outcome.kind == "ok" for record in records) and (records or not beside):
             raise NothingMeasuredError(
                 f"nothing measured: none of the {len(records)} cells in {str(run)!r} was; the report says why"
             )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness import registry
 from harness.counting.records import CountRecord
+from harness.counting.store import FOLDER as COUNTED
 from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
@@ -18,6 +19,7 @@ from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
 from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
 from harness.timing.records import TimingRecord
+from harness.timing.store import FOLDER as TIMINGS
 from harness.timing.store import load_timings
 
 
@@ -55,10 +57,7 @@ def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
     counted, uncounted = load_counted(run_dir)
     timings, untimed = load_timings(run_dir)
-    # What is counted or timed into a folder of its own stands without cells.
-    beside = bool(counted or uncounted or timings or untimed)
-    without_cells = beside and not Store(run_dir).records_dir.is_dir()
-    records, problems = ([], []) if without_cells else load_records(run_dir)
+    records, problems = load_cells(run_dir)
     samples, without = _load_samples(run_dir, records)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
     timed = {method.method for one in timings for method in one.key.methods}
@@ -76,6 +75,15 @@ def gather(run_dir: Path) -> Evidence:
         timings=timings,
         defaults=defaults,
     )
+
+
+def load_cells(run_dir: Path) -> tuple[list[Record], list[Problem]]:
+    """The cells of a run; none where memory was counted, or methods timed, into a folder of its own.
+
+    Raises UsageError for a folder that is no run's.
+    """
+    beside = any((run_dir / folder).is_dir() for folder in (COUNTED, TIMINGS))
+    return ([], []) if beside and not Store(run_dir).records_dir.is_dir() else load_records(run_dir)
 
 
 def _named(run_dir: Path) -> str:

@@ -17,7 +17,7 @@ from tests.report.made import GIB, body, evidence, said, table, video
 from tests.timing import made as timed
 
 MIB = 2**20
-LINEAR = {"vanilla_ca": {n: 2 * GIB + n * GIB // 64 for n in (4, 64, 128)}}
+LINEAR: dict[str, dict[int, int | str]] = {"vanilla_ca": {n: 2 * GIB + n * GIB // 64 for n in (4, 64, 128)}}
 
 
 def test_memory_has_peaks_kinds_laws_and_capacity_by_scene() -> None:

@@ -163,8 +163,9 @@ def caveats(peaks: Sequence[Peaks], found: Sequence[Ranked]) -> str:
     return (
         f"{text} Accuracies are measured on other models: theirs have "
         f"{_millions(numeric(cells['parameters']))} parameters{upto}, the counted ones "
-        f"{_millions(_parameters(peaks))}. None was measured with {key.backbone} or at {max(one.frames[-1] for one in peaks):,} frames; larger models, trained "
-        "for longer, may rank otherwise."
+        f"{_millions(_parameters(peaks))}. None was measured with {key.backbone} or at "
+        f"{max(one.frames[-1] for one in peaks):,} frames; larger models, trained for longer, may rank "
+        "otherwise."
     )
 
 
