@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
-from harness.records import CellKey
+from harness.inputs import inputs_of
+from harness.records import CellKey, Inputs
 from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
@@ -41,6 +42,8 @@ class CellJob:
     plugins: tuple[Path, ...]
     threads: int
     backbone_path: Path | None = None
+    inputs: Inputs | None = None
+    """For the record; None where the cell file does not tell."""
 
     def to_json(self) -> str:
         document = {
@@ -50,6 +53,7 @@ class CellJob:
             "plugins": [str(plugin) for plugin in self.plugins],
             "threads": self.threads,
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
+            "inputs": None if self.inputs is None else self.inputs.model_dump(mode="json"),
         }
         return json.dumps(document, indent=1)
 
@@ -59,6 +63,7 @@ class CellJob:
         try:
             document = json.loads(text)
             weights, backbone = document["weights_path"], document.get("backbone_path")
+            inputs = document.get("inputs")
             return cls(
                 key=CellKey.model_validate(document["key"]),
                 weights_path=None if weights is None else Path(weights),
@@ -66,6 +71,7 @@ class CellJob:
                 plugins=tuple(Path(plugin) for plugin in document["plugins"]),
                 threads=int(document["threads"]),
                 backbone_path=None if backbone is None else Path(backbone),
+                inputs=None if inputs is None else Inputs.model_validate(inputs),
             )
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
@@ -103,6 +109,7 @@ class PlannedModel:
     weights: str
     weights_path: Path | None
     backbone_path: Path | None
+    inputs: Inputs
     missing: str | None
 
     def job(self, key: CellKey, spec: EvalSpec) -> CellJob:
@@ -114,6 +121,7 @@ class PlannedModel:
             plugins=tuple(plugin.absolute() for plugin in spec.plugins),
             threads=spec.threads,
             backbone_path=self.backbone_path,
+            inputs=self.inputs,
         )
 
 
@@ -183,6 +191,7 @@ def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> list[PlannedM
         raise UsageError("no fusion method is registered; add one with --plugin FILE")
     methods = [_method(method, broken) for method in chosen]
     require_device(spec.device)
+    inputs = inputs_of(spec, backbone.folder)
     models = []
     for seed in spec.seeds:
         for method in methods:
@@ -196,6 +205,7 @@ def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> list[PlannedM
                     weights=found.digest,
                     weights_path=found.path,
                     backbone_path=backbone.folder,
+                    inputs=inputs,
                     missing=found.missing,
                 )
             )

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import environment
 from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.inputs import inputs_now
 from harness.plan import CellJob
-from harness.records import CellKey, Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
+from harness.records import Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -52,28 +53,29 @@ def run_job(job: CellJob, store: Store, measure: str, progress: Progress, where:
 
     Raises InfrastructureError when the record, or anything that the cell itself writes, meets a full disk.
     """
-    clock = Clock()
+    started = Started(job)
     outcome, samples = attempt(job, measure, progress)
-    record = clock.record(job.key, where, outcome)
     try:
-        store.write(record, samples)
+        return store.write(started.record(where, outcome), samples)
     except ValueError as error:
-        record = clock.record(job.key, where, Failed(failure="error", message=f"unusable measures: {error}"))
-        store.write(record)
-    return record
+        failed = Failed(failure="error", message=f"unusable measures: {error}")
+        return store.write(started.record(where, failed))
 
 
-class Clock:
-    """Start time and duration of a record."""
+class Started:
+    """A cell that begins now: its inputs as they are, and its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: CellJob) -> None:
+        self._key = job.key
+        self._inputs = inputs_now(job)
         self._started_at = datetime.now(UTC)
         self._begin = time.perf_counter()
 
-    def record(self, key: CellKey, where: Environment, outcome: Outcome) -> Record:
+    def record(self, where: Environment, outcome: Outcome) -> Record:
         return Record(
-            key=key,
+            key=self._key,
             environment=where,
+            inputs=self._inputs,
             outcome=outcome,
             started_at=self._started_at.isoformat(timespec="seconds"),
             duration_s=round(time.perf_counter() - self._begin, 3),

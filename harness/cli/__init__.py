@@ -12,6 +12,7 @@ from harness.cli.bench import bench_command
 from harness.cli.capacity import plan_command
 from harness.cli.check import check_command
 from harness.cli.eval import eval_command
+from harness.cli.export import export_command
 from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
 from harness.cli.new import new_command
@@ -38,6 +39,7 @@ app.command("plan")(plan_command)
 app.command("train")(train_command)
 app.command("graft")(graft_command)
 app.command("report")(report_command)
+app.command("export")(export_command)
 
 
 def _version(wanted: bool) -> None:

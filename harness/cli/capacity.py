@@ -61,7 +61,8 @@ def plan_command(
                 kernels=cast("Kernels", kernels),
                 plugins=tuple(plugin or ()),
             )
-            found += capacities(spec, budget, progress_line(sys.stderr))
+            with progress_line(sys.stderr, quiet=as_json) as show:
+                found += capacities(spec, budget, show)
         if as_json:
             typer.echo(json.dumps([_document(one) for one in found], indent=1))
         else:

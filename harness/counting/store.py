@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.counting.records import COUNT_SCHEMA, CountRecord
-from harness.store import Problem, replace_file, writing_to
+from harness.files import remove_abandoned, replace_files, writing_to
+from harness.schema import Upgrade, parsed
+from harness.store import Problem
 
 FOLDER = "counted"
+
+UPGRADES: dict[int, Upgrade] = {}
+"""From a schema version to the function that lifts a document to the next one."""
 
 
 def write_counted(root: Path, records: Iterable[CountRecord]) -> None:
@@ -18,9 +21,10 @@ def write_counted(root: Path, records: Iterable[CountRecord]) -> None:
     with writing_to(root):
         folder = root / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
         for record in records:
             text = record.model_dump_json(indent=1) + "\n"
-            replace_file(folder / f"{record.key.digest}.json", text.encode())
+            replace_files({folder / f"{record.key.digest}.json": text.encode()})
 
 
 def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
@@ -28,17 +32,18 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
     records, problems = [], []
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
-            records.append(CountRecord.model_validate_json(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            problems.append(
-                Problem(path, f"{where}: {first['msg']} (this harness reads schema {COUNT_SCHEMA})")
-            )
-        except (OSError, UnicodeDecodeError) as error:
+            records.append(parse_counted(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:  # Removed since the folder was listed.
+            continue
+        except (OSError, ValueError) as error:
             problems.append(Problem(path, str(error)))
     records.sort(key=_place)
     return records, problems
+
+
+def parse_counted(text: str) -> CountRecord:
+    """A counted record from JSON of this schema version or an older one; raises ValueError."""
+    return parsed(CountRecord, text, COUNT_SCHEMA, UPGRADES)
 
 
 def _place(record: CountRecord) -> tuple[str | int, ...]:

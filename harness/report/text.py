@@ -1,34 +1,85 @@
-"""Numbers and names as text for Markdown, CSV and figures; names come from plugins and may hold anything."""
+"""Numbers and names as text for every kind of output; names come from plugins and may hold anything."""
 
 from __future__ import annotations
 
 import html
 import math
 import re
+from collections.abc import Iterable
 from functools import cache
 
 NO_DATA = "–"  # noqa: RUF001
 
-_MARKDOWN = re.compile(r"([\\`*\[\]|~#$])")
+_MARKDOWN = re.compile(r"([\\`*|~#$])")
+_LINK = re.compile(r"(\[(?=[\^!xX \]])|\](?=[(\[:]))")
+"""Brackets that Markdown takes for a link, a definition, a footnote, a task or an alert; an interval's stay."""
+_BRACKET = re.compile(r"([\[\]])")
+_START = re.compile(r"^([-+=])(?=[\s=-]|$)|^(\d{1,9})([.)])(?=\s|$)")
+"""What begins a list, a rule or a heading at the start of a line."""
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n")
+_UNSEEN = re.compile(
+    "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
+)
+"""Characters that cannot be seen but turn, hide or forge what stands beside them."""
+_FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LONGEST_LABEL = 48
+LONGEST_CELL = 400
+
+
+def one_line(text: object) -> str:
+    """The text on one line: control characters as a space, unseen ones by their number, as ``[U+202E]``."""
+    line = _CONTROL.sub(" ", str(text)).strip()
+    return _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", line)
+
+
+def shortened(text: object, longest: int = LONGEST_CELL) -> str:
+    """The text on one line; one that is too long ends with how many characters are left out."""
+    line = one_line(text)
+    if len(line) <= longest:
+        return line
+    return f"{line[:longest].rstrip()} … ({len(line) - longest:,} more characters)"
 
 
 def markdown(text: object) -> str:
     """One line of Markdown that shows the text as it is, inside a table as well."""
-    line = _CONTROL.sub(" ", str(text)).strip()
-    line = html.escape(line, quote=False)
+    return _LINK.sub(r"\\\1", _escaped(text))
+
+
+def paragraph(text: object) -> str:
+    """The same where it begins a line of its own."""
+    return _START.sub(
+        lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", markdown(text)
+    )
+
+
+def link_text(text: object) -> str:
+    """The same between the brackets of a link."""
+    return _BRACKET.sub(r"\\\1", _escaped(text))
+
+
+def _escaped(text: object) -> str:
+    line = html.escape(one_line(text), quote=False)
     return _EDGE_UNDERSCORE.sub(r"\\_", _MARKDOWN.sub(r"\\\1", line))
 
 
 def code(text: object) -> str:
     """An inline code span, also for text with backticks; not for table cells, where a pipe would end it."""
-    line = _CONTROL.sub(" ", str(text)).strip()
-    fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
+    line = one_line(text)
+    fence = _fence(line, 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def code_block(lines: Iterable[object], language: str = "") -> str:
+    """A fenced block that nothing in its lines can end."""
+    shown = [one_line(line) for line in lines]
+    fence = _fence("\n".join(shown), 3)
+    return "\n".join([f"{fence}{language}", *shown, fence])
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max(least, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
 
 
 def csv_cell(value: object) -> object:
@@ -47,7 +98,7 @@ def _glyphs() -> frozenset[int]:
 
 def plot(text: object, longest: int = LONGEST_LABEL) -> str:
     """Text for a figure: no mathematics mode, no characters that the font lacks, not too long."""
-    line = _CONTROL.sub(" ", str(text)).strip()
+    line = one_line(text)
     if len(line) > longest:
         line = line[: longest - 1] + "…"
     line = "".join(char if ord(char) in _glyphs() else "\N{WHITE SQUARE}" for char in line)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.errors import UsageError
-from harness.store import NewerSchemaError, Problem, RecordError, record_text, replace_file, writing_to
+from harness.files import remove_abandoned, replace_files, writing_to
+from harness.schema import NewerSchemaError, Upgrade, parsed
+from harness.store import Problem, RecordError, record_text
 from harness.timing.records import TIMING_SCHEMA, TimingRecord
 
 FOLDER = "timings"
+
+UPGRADES: dict[int, Upgrade] = {}
+"""From a schema version to the function that lifts a document to the next one."""
 
 
 def open_timings(root: Path) -> None:
     """Make the folder; raises InfrastructureError when that is not possible."""
     with writing_to(root):
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        remove_abandoned(root / FOLDER)
 
 
 def write_timing(root: Path, record: TimingRecord) -> None:
@@ -26,7 +29,7 @@ def write_timing(root: Path, record: TimingRecord) -> None:
     text = record_text(record)
     _parse(text)
     with writing_to(root):
-        replace_file(root / FOLDER / f"{record.key.digest}.json", text.encode())
+        replace_files({root / FOLDER / f"{record.key.digest}.json": text.encode()})
 
 
 def read_timing(root: Path, digest: str) -> TimingRecord | None:
@@ -73,18 +76,7 @@ def _load(path: Path) -> TimingRecord:
 
 
 def _parse(text: str) -> TimingRecord:
-    document = json.loads(text)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > TIMING_SCHEMA:
-        raise NewerSchemaError(
-            f"schema version {version} is newer than {TIMING_SCHEMA}, the newest known here"
-        )
-    try:
-        return TimingRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "record"
-        raise ValueError(f"{where}: {first['msg']}") from error
+    return parsed(TimingRecord, text, TIMING_SCHEMA, UPGRADES)
 
 
 def _place(record: TimingRecord) -> tuple[str | int, ...]:

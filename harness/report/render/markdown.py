@@ -1,7 +1,8 @@
-"""A document as Markdown, with its pictures as files beside it."""
+"""A document as Markdown that reads as text and as GitHub shows it, with its pictures as files beside it."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 
 from harness.report.document import (
@@ -18,12 +19,15 @@ from harness.report.document import (
     Terms,
     Text,
 )
-from harness.report.text import code, markdown
+from harness.report.text import code_block, link_text, markdown, one_line, paragraph, shortened
+
+LONGEST_TABLE = 24
+"""Rows that are shown at once; a longer table is folded behind its caption."""
 
 
 def render(document: Document) -> str:
-    """The document's text; a figure NAME is at ``NAME.png`` and ``NAME.svg``."""
-    parts = [f"# {markdown(document.title)}"]
+    """The document's text; a figure NAME is at ``NAME.png`` and ``NAME.svg``, a table at ``tables/NAME``."""
+    parts = [f"# {markdown(shortened(document.title))}"]
     for section in document.sections:
         parts += _section(section, 2)
     return "\n\n".join(parts) + "\n"
@@ -36,7 +40,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[b
 
 
 def _section(section: Section, level: int) -> Iterator[str]:
-    yield f"{'#' * level} {markdown(section.title)}"
+    yield f"{'#' * min(level, 6)} {markdown(shortened(section.title))}"
     for block in section.blocks:
         yield from _block(block)
     for part in section.parts:
@@ -46,31 +50,48 @@ def _section(section: Section, level: int) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Text(text):
-            yield markdown(text)
+            yield paragraph(text)
         case Notice(text):
             yield f"**{markdown(text)}**"
         case Items(texts):
-            yield "\n".join(f"- {markdown(text)}" for text in texts)
+            yield "\n".join(f"- {paragraph(text)}" for text in texts)
         case Terms(terms):
             yield "\n".join(f"- *{markdown(term)}*: {markdown(text)}" for term, text in terms)
         case Commands(lines):
-            yield "```console\n" + "\n".join(lines) + "\n```"
+            yield code_block(lines, "console")
         case Files(files):
-            yield "\n".join(f"- [{markdown(name)}]({name}): {markdown(what)}" for name, what in files)
+            yield "\n".join(f"- [{link_text(name)}]({name}): {markdown(what)}" for name, what in files)
         case Figure():
-            caption = markdown(block.caption)
-            yield f"![{caption}]({block.name}.png)\n\n{caption} ([SVG]({block.name}.svg))"
+            caption = shortened(block.caption)
+            yield f"![{link_text(caption)}]({block.name}.png)"
+            yield f"{paragraph(caption)} ([SVG]({block.name}.svg), [PDF]({block.name}.pdf))"
             yield from _source(block.source)
         case Table():
-            yield markdown(block.caption)
-            yield table(
-                [markdown(column.title) for column in block.columns],
-                [[markdown(cell.text) for cell in row] for row in block.rows],
-                [not column.numeric for column in block.columns],
-            )
+            yield from _table(block)
             yield from _source(block.source)
+
+
+def _table(block: Table) -> Iterator[str]:
+    files = f"([CSV](tables/{block.name}.csv), [LaTeX](tables/{block.name}.tex))"
+    shown = table(
+        [markdown(shortened(column.title)) for column in block.columns],
+        [[markdown(shortened(cell.text)) for cell in row] for row in block.rows],
+        [not column.numeric for column in block.columns],
+    )
+    if len(block.rows) <= LONGEST_TABLE:
+        yield f"{paragraph(shortened(block.caption))} {files}"
+        yield shown
+    else:
+        yield _folded(f"{shortened(block.caption)} {len(block.rows)} rows", f"{shown}\n\n{files}")
 
 
 def _source(source: Source) -> Iterator[str]:
-    if source.records:
-        yield "Records: " + ", ".join(code(line) for line in source.records)
+    if source.records or source.measure:
+        lines = ["# the records"] * bool(source.records) + list(source.records)
+        lines += ["# measured by"] * bool(source.measure) + list(source.measure)
+        yield _folded("Where these numbers come from", code_block(lines, "console"))
+
+
+def _folded(summary: str, content: str) -> str:
+    """A part that opens on a click; the blank lines let Markdown read what is inside."""
+    return f"<details><summary>{html.escape(one_line(summary), quote=False)}</summary>\n\n{content}\n\n</details>"
