@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.files import remove_abandoned, writing_to
 from harness.records import Record
+from harness.report.build import PAGE, build_report
 from harness.report.text import numbered
 from harness.store import load_records
 
@@ -88,7 +89,7 @@ def refresh(run: Path, folder: Path) -> str:
                     os.replace(Path(temporary) / name, folder / name)
     records, problems = load_records(run)
     left_out = f", {len(problems)} file(s) left out" if problems else ""
-    return f"{cells_done(records)}{left_out}: {folder / text.name}"
+    return f"{cells_done(records)}{left_out}: {folder / PAGE}"
 
 
 def cells_done(records: Sequence[Record]) -> str:
