@@ -76,8 +76,6 @@ def _stamp(folder: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
 
 def refresh(run: Path, folder: Path) -> str:
     """Make the report beside its folder, put it in place, and say what it covers."""
-    from harness.report.build import build_report
-
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_TEMPORARY) as temporary:
