@@ -331,7 +331,7 @@ class Fit:
 
 
 def frames_that_fit(growth: Growth, budget_bytes: int) -> Fit:
-    """The most frames within a budget by the counted peaks over frames and their law, without counting more."""
+    """The most frames within a budget by the counted peaks over frames and their law; counts no more."""
     points = growth.points
     over = next((i for i, point in enumerate(points) if point.peak_bytes > budget_bytes), None)
     if over == 0:

@@ -28,7 +28,7 @@ def report_command(
 ) -> None:
     """Write the report of a run: a page, Markdown, CSV and figures; print where it is.
 
-    Where no cell was measured the report says why, and the exit status is 3. With --watch the exit status of
+    Where nothing was measured the report says why, and the exit status is 3. With --watch the exit status of
     an interrupt is 0: it is how watching ends.
     """
     with guarded(debug):
@@ -39,22 +39,25 @@ def report_command(
 
 
 def _report(run: Path, out: Path | None) -> None:
+    from harness.counting.store import load_counted
     from harness.errors import NothingMeasuredError
     from harness.report.build import build_report
-    from harness.store import load_records
+    from harness.report.evidence import load_cells
+    from harness.timing.store import load_timings
 
     with progress_line(sys.stderr) as show:
         show(f"making the report of {run}")
         path = build_report(run, out)
     say_where(path)
-    records, problems = load_records(run)
+    records, problems = load_cells(run)
     if problems:
         first = problems[0]
         say(
             f"warning: {len(problems)} file(s) left out, which the report lists; the first is "
             f"{one_line(first.path)}: {one_line(first.reason)}"
         )
-    if not any(record.outcome.kind == "ok" for record in records):
+    beside = load_counted(run)[0] or load_timings(run)[0]
+    if not any(record.outcome.kind == "ok" for record in records) and (records or not beside):
         raise NothingMeasuredError(
             f"nothing measured: none of the {len(records)} cells in {str(run)!r} was; the report says why"
         )

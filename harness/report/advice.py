@@ -26,9 +26,9 @@ MOST_NAMED: Final = 3
 class Choice:
     """What is to be said of one number of frames on one card; labels with peaks in bytes.
 
-    ``best`` has the highest accuracy of what fits, or is None where nothing that fits has an accuracy;
-    ``tied`` are those that no borne order puts below it. ``fitting`` and ``beyond`` are sorted by accuracy,
-    then by bytes. ``unknown`` were not counted at this size.
+    ``best`` has the highest accuracy of what fits, None where nothing that fits has one; ``tied`` are those
+    that no borne order puts below it. ``fitting`` and ``beyond`` are sorted by accuracy, then by bytes.
+    ``unknown`` were not counted at this size.
     """
 
     frames: int
@@ -42,7 +42,7 @@ class Choice:
 
     @property
     def least(self) -> str | None:
-        """The method that needs the least of those that are to be taken, or of all that fit without a best."""
+        """What needs the least: of the best and its ties, or of all that fit where there is no best."""
         among = [self.best, *self.tied] if self.best is not None else list(self.fitting)
         return min(among, key=lambda label: self.fitting[label], default=None)
 

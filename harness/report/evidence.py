@@ -11,12 +11,16 @@ import pandas as pd
 
 from harness import registry
 from harness.counting.records import CountRecord
+from harness.counting.store import FOLDER as COUNTED
 from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
 from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
 from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
+from harness.timing.records import TimingRecord
+from harness.timing.store import FOLDER as TIMINGS
+from harness.timing.store import load_timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,8 @@ class Evidence:
     """A run: its records, what could not be read, and the same as frames.
 
     ``run`` is the folder as a command line names it; ``cells`` and ``kinds`` are those of
-    :mod:`harness.report.frame`; ``counted`` are the run's counted scenarios, which may be none.
+    :mod:`harness.report.frame`; ``counted`` are the run's counted scenarios and ``timings`` its interleaved
+    timings, of which there may be none.
     """
 
     run: str
@@ -34,6 +39,7 @@ class Evidence:
     kinds: pd.DataFrame
     samples: Samples
     counted: Sequence[CountRecord]
+    timings: Sequence[TimingRecord] = ()
     defaults: Defaults = field(default_factory=dict)
     """Default configs of the methods that are known here, which labels leave out."""
 
@@ -50,22 +56,34 @@ class Evidence:
 def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
     counted, uncounted = load_counted(run_dir)
-    # Scenarios are counted into folders of their own as well, in which no cell was ever measured.
-    only_counted = bool(counted or uncounted) and not Store(run_dir).records_dir.is_dir()
-    records, problems = ([], []) if only_counted else load_records(run_dir)
+    timings, untimed = load_timings(run_dir)
+    records, problems = load_cells(run_dir)
     samples, without = _load_samples(run_dir, records)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
-    defaults = _defaults({record.key.method for record in records} | {one.key.method for one in counted})
+    timed = {method.method for one in timings for method in one.key.methods}
+    defaults = _defaults(
+        {record.key.method for record in records} | {one.key.method for one in counted} | timed
+    )
     return Evidence(
         run=_named(run_dir),
         records=records,
-        problems=[*problems, *without, *uncounted],
+        problems=[*problems, *without, *uncounted, *untimed],
         cells=records_to_frame(records, clips, defaults),
         kinds=kinds_to_frame(records, defaults),
         samples=samples,
         counted=counted,
+        timings=timings,
         defaults=defaults,
     )
+
+
+def load_cells(run_dir: Path) -> tuple[list[Record], list[Problem]]:
+    """The cells of a run; none where memory was counted, or methods timed, into a folder of its own.
+
+    Raises UsageError for a folder that is no run's.
+    """
+    beside = any((run_dir / folder).is_dir() for folder in (COUNTED, TIMINGS))
+    return ([], []) if beside and not Store(run_dir).records_dir.is_dir() else load_records(run_dir)
 
 
 def _named(run_dir: Path) -> str:

@@ -72,7 +72,7 @@ CELL_COLUMNS: dict[str, str] = {
     "weights": "hash of the trained weights, random, or none where they are missing",
     "plugins": "files that registered more, as given, each with @ and the hash of its content; None where "
     "unknown, as in schema 1",
-    "models": "folders searched for weights, as given; None where unknown, as in schema 1",
+    "model_folders": "folders searched for weights, as given; None where unknown, as in schema 1",
     "outcome": "ok, failed or skipped",
     "failure": "kind of failure",
     "message": "first line of the failure's message or the skip's reason",
@@ -239,9 +239,9 @@ def _measures(measures: Measures) -> dict[str, object]:
 
 def _inputs(inputs: Inputs | None) -> dict[str, object]:
     if inputs is None:
-        return {"plugins": None, "models": None}
+        return {"plugins": None, "model_folders": None}
     plugins = (f"{plugin.path}@{plugin.sha256 or 'unknown'}" for plugin in inputs.plugins)
-    return {"plugins": ", ".join(plugins), "models": ", ".join(inputs.models)}
+    return {"plugins": ", ".join(plugins), "model_folders": ", ".join(inputs.models)}
 
 
 def first_line(text: str) -> str:

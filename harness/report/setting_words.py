@@ -1,4 +1,4 @@
-"""What one setting shows in words, made from the numbers. Orders are claimed where seeds and questions bear them."""
+"""What one setting shows in words, made from the numbers; orders only where seeds and questions bear them."""
 
 from __future__ import annotations
 

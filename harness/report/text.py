@@ -48,7 +48,9 @@ def markdown(text: object) -> str:
 
 def paragraph(text: object) -> str:
     """The same where it begins a line of its own."""
-    return _START.sub(lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", markdown(text))
+    return _START.sub(
+        lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", markdown(text)
+    )
 
 
 def link_text(text: object) -> str:

@@ -34,8 +34,8 @@ class Ranking:
     """(better, worse): every seed and the paired test bear it."""
 
     def best_of(self, labels: Collection[str]) -> tuple[str, list[str]] | None:
-        """The highest mean among ``labels`` and those that no borne order puts below it, in order of accuracy;
-        None where none has an accuracy."""
+        """The highest mean among ``labels`` and those that no borne order puts below it, best first; None
+        where none has an accuracy."""
         among = [label for label in self.scores if label in labels]
         if not among:
             return None
@@ -58,7 +58,7 @@ def ranking(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> Ranking | 
 
 
 def verdict(found: Ranking, labels: Collection[str]) -> str:
-    """``A 0.95 [0.94, 0.96], above each of the other 7`` or what it is tied with."""
+    """``A 0.95 [0.94, 0.96], above each of the other 7``, or what it is tied with."""
     best = found.best_of(labels)
     assert best is not None
     leader, tied = best

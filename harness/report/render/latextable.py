@@ -170,7 +170,9 @@ def _fitted(table: Table) -> list[_Fit]:
     ]
 
 
-def _shared(columns: Sequence[_Column], least: Sequence[float], room: float) -> tuple[float | None, ...] | None:
+def _shared(
+    columns: Sequence[_Column], least: Sequence[float], room: float
+) -> tuple[float | None, ...] | None:
     """Widths within the room: as wide as the widest may be, none below its least; None where that is too wide."""
     room -= GAP_PT * (len(columns) - 1)
     naturals = [column.natural for column in columns]

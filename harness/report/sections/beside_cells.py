@@ -1,4 +1,4 @@
-"""Peaks of measured cells beside counted scenarios of the same size: what the two have to do with each other."""
+"""Peaks of measured cells beside counted scenarios of the same size: how far the two are apart."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def beside_cells(evidence: Evidence) -> Table | None:
     return Table(
         name="cells_beside_scenarios",
         caption=(
-            "Peaks of cells divided by the counted prefill of the same method, backbone, frames and resolution. "
-            "A cell's question, and the text between its frames, are the task's own; a scenario's text is fixed."
+            "Peaks of cells divided by the counted prefill of the same method, backbone, frames and "
+            "resolution. A cell's question, and the text between its frames, are the task's own; a "
+            "scenario's text is fixed."
         ),
         columns=(
             Column("task", numeric=False),
@@ -64,10 +65,7 @@ def beside_cells(evidence: Evidence) -> Table | None:
         ),
         methods=tuple(method for _, method, _ in ratios),
         source=Source(
-            records=(
-                *(evidence.export(task=task) for task in tasks),
-                evidence.export("counted", mode="prefill"),
-            ),
+            records=(*(evidence.export(task=task) for task in tasks), evidence.export("counted")),
         ),
     )
 
@@ -78,7 +76,7 @@ _SOURCES = {"counted": "live tensors on a CPU", "cuda": "a GPU's allocator"}
 def _scenarios(evidence: Evidence) -> dict[_SCENARIO, int]:
     """Peak bytes of the prefill without text between the frames."""
     labels = method_labels([record.key for record in evidence.counted], evidence.defaults)
-    found = {}
+    found: dict[_SCENARIO, int] = {}
     for record, label in zip(evidence.counted, labels, strict=True):
         key = record.key
         if record.peak is not None and key.mode == "prefill" and not key.text_per_frame:

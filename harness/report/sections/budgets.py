@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.budget import RESERVE
 from harness.report.advice import CARDS, Choice, choose, duration, important
-from harness.report.count_command import count_again
+from harness.report.again import count_again
 from harness.report.counted import Peaks
 from harness.report.document import Column, Source, Table, cell
 from harness.report.evidence import Evidence
@@ -17,8 +17,9 @@ from harness.report.points import at, numeric
 from harness.report.sections.task import Setting
 from harness.report.text import listed, number, numbered
 from harness.report.verdicts import Ranking, ranking, verdict
-from harness.units import bytes_text
+from harness.units import bytes_text, parse_bytes
 
+KEPT_FREE = bytes_text(parse_bytes(RESERVE))
 MOST_LEFT_OUT = 3
 """Methods that a sentence names of those that do not fit."""
 _LEADS = {"prefill": "A recorded video, all of it in one pass", "stream": "A live stream, frame by frame"}
@@ -67,7 +68,7 @@ def table(peaks: Peaks, lead: Ranked | None, evidence: Evidence, name: str) -> T
         name=name,
         caption=(
             f"{_LEADS[key.mode]} ({key.backbone}, {peaks.pixels} pixels, a frame a second): {by}. "
-            f"{RESERVE} of the card is kept free."
+            f"{KEPT_FREE} of the card is kept free."
         ),
         columns=(
             Column("frames"),
@@ -88,10 +89,9 @@ def table(peaks: Peaks, lead: Ranked | None, evidence: Evidence, name: str) -> T
 
 def source(peaks: Peaks, evidence: Evidence) -> Source:
     """The counted scenarios of one mode, backbone and resolution."""
-    key = peaks.scene.key
     records = [one for one in peaks.scene.records if (one.key.height, one.key.width) == peaks.size]
     return Source(
-        records=(evidence.export("counted", mode=key.mode, backbone=key.backbone, resolution=peaks.pixels),),
+        records=(evidence.export("counted", resolution=peaks.pixels),),
         measure=tuple(count_again([record.key for record in records])),
     )
 
@@ -111,7 +111,7 @@ def _question(peaks: Peaks, choice: Choice) -> str:
     shown = f"{numbered(frames, 'frame')} of {peaks.pixels} pixels, one a second"
     what = f"a {duration(frames).removesuffix('s').replace(' ', '-')} video"
     what = what if key.mode == "prefill" else f"a live stream after {duration(frames)}"
-    return f"For {what} ({shown}) on a {choice.card} GB card with {key.backbone}"
+    return f"For {what} ({shown}) on a card of {choice.card} GB with {key.backbone}"
 
 
 def _answer(choice: Choice, found: Sequence[Ranked]) -> str:
@@ -123,16 +123,18 @@ def _answer(choice: Choice, found: Sequence[Ranked]) -> str:
             f"{choice.least} needs the least, {bytes_text(choice.fitting[choice.least])}; "
             f"{numbered(len(choice.fitting), 'method')} fit {room}, and nothing ranks them by accuracy."
         )
-    names = listed([choice.best, *choice.tied], "or")
-    text = f"{names}. {choice.best} peaks at {bytes_text(choice.fitting[choice.best])} and fits {room}"
-    if choice.least != choice.best and choice.least is not None:
-        text += f"; {choice.least} needs the least of these, {bytes_text(choice.fitting[choice.least])}"
+    own = f"its peak of {bytes_text(choice.fitting[choice.best])} fits {room}"
+    text = f"{choice.best}; {own}"
+    if choice.tied:
+        text = f"{listed([choice.best, *choice.tied], 'or')}; of {choice.best} {own}"
+        if choice.least is not None and choice.least != choice.best:
+            text += f", {choice.least} needs the least, {bytes_text(choice.fitting[choice.least])}"
     ranks = [
-        f"{one.where}: {verdict(one.ranking, choice.fitting)}"
+        f"on {one.where} {verdict(one.ranking, choice.fitting)}"
         for one in found
         if one.ranking.best_of(choice.fitting) is not None
     ]
-    return f"{text}. Of the {len(choice.fitting)} that fit, on {'; on '.join(ranks)}."
+    return f"{text}. Of the {numbered(len(choice.fitting), 'method')} that fit: {'; '.join(ranks)}."
 
 
 def _left_out(choice: Choice) -> str:
@@ -149,7 +151,7 @@ def caveats(peaks: Sequence[Peaks], found: Sequence[Ranked]) -> str:
     key = peaks[0].scene.key
     text = (
         f"Peaks are counted, tensor by tensor and without a GPU, for {key.dtype} weights and the attention "
-        f"kernels of torch's CUDA build; {RESERVE} is kept free for what is no tensor. "
+        f"kernels of torch's CUDA build; {KEPT_FREE} is kept free for what is no tensor. "
         "A frame is an image of its own: an input that merges frames in pairs has half the tokens."
     )
     if not found or all(one.setting.values["backbone"] == key.backbone for one in found):
@@ -157,12 +159,13 @@ def caveats(peaks: Sequence[Peaks], found: Sequence[Ranked]) -> str:
     cells = pd.concat([one.setting.cells for one in found])
     cells = cells[cells["outcome"] == "ok"]
     trained = cells[cells["extrapolated"].eq(other=False)]["frames"]
-    upto = f" and trained with up to {numbered(int(trained.max()), 'frame')}" if len(trained) else ""
+    upto = f", trained with up to {numbered(int(trained.max()), 'frame')}" if len(trained) else ""
     return (
-        f"{text} Accuracies are measured on other models: theirs have {_millions(numeric(cells['parameters']))} "
-        f"parameters{upto}, the counted ones {_millions(_parameters(peaks))}. None was measured with "
-        f"{key.backbone} or at {max(one.frames[-1] for one in peaks):,} frames; larger models, trained for "
-        "longer, may rank otherwise."
+        f"{text} Accuracies are measured on other models: theirs have "
+        f"{_millions(numeric(cells['parameters']))} parameters{upto}, the counted ones "
+        f"{_millions(_parameters(peaks))}. None was measured with {key.backbone} or at "
+        f"{max(one.frames[-1] for one in peaks):,} frames; larger models, trained for longer, may rank "
+        "otherwise."
     )
 
 

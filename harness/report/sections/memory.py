@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.budget import RESERVE, usable_bytes
+from harness.budget import usable_bytes
 from harness.report.advice import CARDS
-from harness.report.count_command import count_again
+from harness.report.again import count_again
 from harness.report.counted import Peaks, Scene, memory_crossings, scenes, video_peaks
-from harness.report.document import NO_DATA, Block, Cell, Column, Figure, Section, Source, Table, Text, cell
+from harness.report.document import Block, Cell, Column, Figure, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.frame import resolution_label
 from harness.report.orders import Declared, declared_orders
@@ -17,13 +17,13 @@ from harness.report.plots.memory import KINDS
 from harness.report.sections import budgets
 from harness.report.sections.beside_cells import beside_cells
 from harness.report.sections.task import Setting
-from harness.report.text import number
+from harness.report.text import NO_DATA, number
 from harness.scaling import Fit, frames_that_fit
 from harness.units import bytes_text
 
 HOW_COUNTED = (
-    "Counted peaks are those of the method's own code on tensors that have shapes and no storage: every tensor "
-    "from the operator that makes it until nothing holds it. They are exact and the same on every machine, and "
+    "Counted peaks are those of the method's own code on tensors that have shapes and no storage: every "
+    "tensor from the operator that makes it until nothing holds it. They are the same on every machine, and "
     "they are no measurement: scratch memory inside kernels, workspaces and fragmentation are not in them. A "
     "cell's peak, in the tasks' sections, is measured while real weights answer real questions, by counting "
     "live tensors on a CPU or by the allocator on a GPU, and never stands in these tables."
@@ -59,7 +59,7 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
         blocks.append(
             Figure(
                 name=f"{stem}_kinds",
-                caption=f"Counted memory at the peak by kind of tensor, {main.pixels} pixels: {scene.setting}",
+                caption=f"Counted memory at the peak by kind of tensor, {main.pixels} pixels",
                 plot=memory_by_kind(records, evidence.defaults),
                 source=budgets.source(main, evidence),
             )
@@ -217,8 +217,8 @@ def _capacity(orders: Sequence[Declared], scene: Scene, name: str, source: Sourc
     return Table(
         name=name,
         caption=(
-            f"How many frames fit, with {RESERVE} kept free, by the counted peaks and their law: on the line "
-            "between two counted sizes, or (law) beyond the last of them. `harness plan` counts the exact number."
+            f"How many frames fit, with {budgets.KEPT_FREE} kept free, by the counted peaks and their law: "
+            "on the line between two counted sizes, or (law) beyond the last. `harness plan` counts exactly."
         ),
         columns=(
             Column("method", numeric=False),
@@ -276,7 +276,7 @@ def _labels(scene: Scene) -> Mapping[str, str]:
 
 def _source(scene: Scene, evidence: Evidence) -> Source:
     return Source(
-        records=(evidence.export("counted", mode=scene.key.mode, backbone=scene.key.backbone),),
+        records=(evidence.export("counted", resolution=[resolution_label(*size) for size in scene.sizes()]),),
         measure=tuple(count_again([record.key for record in scene.records])),
     )
 

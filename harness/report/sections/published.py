@@ -10,21 +10,21 @@ import pandas as pd
 from harness import published
 from harness.counting.records import CountRecord
 from harness.published import Equals
-from harness.report.count_command import count_again
-from harness.report.document import NO_DATA, Block, Cell, Column, Section, Source, Table, Text, cell
+from harness.report.again import count_again
+from harness.report.document import Block, Cell, Column, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
 from harness.report.points import rows_of
 from harness.report.sections.budgets import Ranked, ranked
 from harness.report.sections.task import Setting
-from harness.report.text import known, number
+from harness.report.text import NO_DATA, known, number
 from harness.units import bytes_text
 
 GIB = 2**30
 WARNING = (
-    "The tables that are marked as published were measured by others: with other models, other data and other "
-    "hardware. Their absolute figures cannot be compared with this report's. Where a quantity has an equal here, "
-    "both stand in a table of their own."
+    "The tables that are marked as published were measured by others: with other models, other data and "
+    "other hardware. Their absolute figures cannot be compared with this report's. Where a quantity has an "
+    "equal here, both stand in a table of their own."
 )
 
 
@@ -110,7 +110,9 @@ def _session(
         source=Source(
             records=(
                 evidence.export(
-                    "counted", mode=equals.scenario["mode"], backbone=equals.scenario["backbone"]
+                    "counted",
+                    resolution=equals.scenario["height"],
+                    frames=[one.key.frames for one in records],
                 ),
             ),
             measure=tuple(count_again([record.key for record in records])),

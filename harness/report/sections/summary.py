@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
 
 import pandas as pd
 
+from harness.plan import MethodKey, method_label
 from harness.report.counted import Crossing, Peaks, memory_crossings, scenes, video_peaks
 from harness.report.document import Block, Commands, Items, Notice, Section, Text
 from harness.report.evidence import Evidence
 from harness.report.orders import declared_orders, orders_in_words
 from harness.report.sections import budgets
 from harness.report.sections.budgets import Ranked
+from harness.report.sections.latency import turns
 from harness.report.sections.task import Setting
 from harness.report.style import ordered
 from harness.report.text import listed, numbered
 from harness.report.verdicts import verdict
+from harness.settings import join
+from harness.timing.crossings import sentence
 
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
 """Videos of a second up to an hour, at a frame a second."""
@@ -31,7 +36,7 @@ def section(evidence: Evidence, settings: Sequence[Setting]) -> Section:
     parts = [
         _advice(counted, found, evidence),
         _accuracy(settings, found),
-        _crossings(counted),
+        _crossings(counted, evidence),
         _checks(evidence),
         _missing(evidence, counted, found),
     ]
@@ -42,7 +47,7 @@ def section(evidence: Evidence, settings: Sequence[Setting]) -> Section:
 
 def _notices(evidence: Evidence) -> list[Block]:
     cells = evidence.cells
-    if not len(cells) and not evidence.counted:
+    if not len(cells) and not evidence.counted and not evidence.timings:
         return [Notice("There are no records in this run, so there is nothing to report.")]
     if len(cells) and not (cells["outcome"] == "ok").any():
         return [
@@ -68,7 +73,8 @@ def _advice(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Evidenc
 def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section | None:
     texts = [f"{one.where}: {verdict(one.ranking, one.ranking.scores)}." for one in found]
     texts += [
-        f"{setting.title}: the models have random weights. Their costs mean something, their accuracies do not."
+        f"{setting.title}: the models have random weights. Their costs mean something, their accuracies do "
+        "not."
         for setting in settings
         if (setting.cells["weights"] == "random").any()
     ]
@@ -82,8 +88,9 @@ def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section |
     return Section(title="Most accurate", blocks=(Items(tuple(texts)),)) if texts else None
 
 
-def _crossings(counted: Sequence[Peaks]) -> Section | None:
+def _crossings(counted: Sequence[Peaks], evidence: Evidence) -> Section | None:
     texts = [text for peaks in counted if (text := crossings_in_words(peaks)) is not None]
+    texts += _latency_crossings(evidence)
     return Section(title="Where curves cross", blocks=(Items(tuple(texts)),)) if texts else None
 
 
@@ -99,7 +106,7 @@ def crossings_in_words(peaks: Peaks) -> str | None:
     mine = [one for one in every if dearest in (one.first, one.second)]
     where = f"Memory, {key.mode} with {key.backbone}, {peaks.frames[0]:,} to {peaks.frames[-1]:,} frames"
     if not mine:
-        others = f"; {numbered(len(every), 'other pair')} cross" if every else ", and no other two cross"
+        others = f"; {_pairs(len(every))}" if every else ", and no other two cross"
         return f"{where}: no method crosses {dearest}, which needs the most{others}."
     mine.sort(key=lambda one: (one.first != dearest, one.until, one.since))
     parts = [
@@ -107,8 +114,25 @@ def crossings_in_words(peaks: Peaks) -> str | None:
         for _, group in groupby(mine, key=lambda one: (one.first == dearest, one.until, one.since))
     ]
     rest = len(every) - len(mine)
-    more = f" {numbered(rest, 'other pair')} cross too (section Memory)." if rest else ""
+    more = f" {_pairs(rest)} too (section Memory)." if rest else ""
     return f"{where}: {'; '.join(parts)}.{more}"
+
+
+def _pairs(count: int) -> str:
+    return f"{numbered(count, 'other pair')} {'crosses' if count == 1 else 'cross'}"
+
+
+def _latency_crossings(evidence: Evidence) -> list[str]:
+    """Those that involve the method that the others are divided by, and how many others there are."""
+    if not evidence.timings:
+        return []
+    mine, others = turns(evidence)
+    texts = [f"Latency, in interleaved rounds. {sentence(one)}" for one in mine]
+    if others:
+        texts.append(f"{numbered(len(others), 'other crossing')} of latencies: section Latency ratios.")
+    return texts or [
+        "Latency: no order of two methods turns with the number of frames in interleaved rounds."
+    ]
 
 
 def _crossing(group: Sequence[Crossing]) -> str:
@@ -162,20 +186,26 @@ def _methods(cells: pd.DataFrame) -> str:
 
 def _missing(evidence: Evidence, counted: Sequence[Peaks], found: Sequence[Ranked]) -> Section | None:
     """The commands that add what this run does not have; none for a run without records."""
-    if not len(evidence.cells) and not evidence.counted:
+    keys: list[MethodKey] = [record.key for record in evidence.records]
+    keys += [record.key for record in evidence.counted]
+    keys += [method for record in evidence.timings for method in record.key.methods]
+    if not keys:
         return None
-    names = [record.key.method for record in (*evidence.records, *evidence.counted)]
-    methods = f"--methods {','.join(dict.fromkeys(names))}"
+    methods = shlex.join(["--methods", join(list(dict.fromkeys(method_label(key) for key in keys)), ",")])
+    run = shlex.quote(evidence.run)
     lacks, commands = [], []
     if not counted:
         lacks.append("which method fits on which card")
         commands.append(
             f"harness bench {methods} --backbone qwen2.5-vl-3b --mode prefill,stream "
-            f"--frames {FRAMES_TO_COUNT} --resolution 448 --out {evidence.run}"
+            f"--frames {FRAMES_TO_COUNT} --resolution 448 --out {run}"
         )
     if not found:
         lacks.append("accuracies of trained models")
-        commands.append(f"harness eval --task videoqa {methods} --seed 0,1,2 --out {evidence.run}")
+        commands.append(f"harness eval --task videoqa {methods} --seed 0,1,2 --out {run}")
+    if not evidence.timings:
+        lacks.append("how many times longer one method takes than another")
+        commands.append(f"harness time {methods} --frames 1,2,4,8,16 --out {run}")
     if not lacks:
         return None
     text = f"This run does not say {listed(lacks)}; this adds it:"
