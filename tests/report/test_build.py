@@ -10,12 +10,10 @@ from markdown_it import MarkdownIt
 
 from harness.errors import InfrastructureError, UsageError
 from harness.records import Record, Skipped
-from harness.report import build
 from harness.report.build import build_report
-from harness.report.canvas import Drawing
-from harness.report.document import Document, Figure
 from harness.store import Store
 from tests.report import synthetic as s
+from tests.report.undrawn import leave_out_pictures
 
 
 def store(folder: Path, records: list[Record]) -> Path:
@@ -53,12 +51,7 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the slow part where a test is about something else."""
-
-    def draw_all(whole: Document) -> dict[str, Drawing]:
-        names = [block.name for block in whole.walk() if isinstance(block, Figure)]
-        return {name: Drawing(png=b"png", svg=b"svg", webp=b"webp") for name in names}
-
-    monkeypatch.setattr(build, "draw_all", draw_all)
+    leave_out_pictures(monkeypatch)
 
 
 def test_a_store_without_one_measured_cell_still_gives_a_report(tmp_path: Path) -> None:
