@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness import strictjson
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.records import SCHEMA_VERSION, Ok, Record, SampleOutcome
 
@@ -159,12 +160,9 @@ def load_record(path: Path) -> Record:
 
 def parse_record(text: str) -> Record:
     """A record from JSON of this schema version or an older one; raises ValueError."""
-    try:
-        document = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    document = strictjson.loads(text)
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise ValueError("it has no schema version")
     if version > SCHEMA_VERSION:
         raise NewerSchemaError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness import strictjson
 from harness.counting.records import COUNT_SCHEMA, CountRecord
 from harness.store import Problem, replace_file, writing_to
 
@@ -28,17 +30,25 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
     records, problems = [], []
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
-            records.append(CountRecord.model_validate_json(path.read_text(encoding="utf-8")))
+            records.append(_load(path))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             problems.append(
                 Problem(path, f"{where}: {first['msg']} (this harness reads schema {COUNT_SCHEMA})")
             )
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             problems.append(Problem(path, str(error)))
     records.sort(key=_place)
     return records, problems
+
+
+def _load(path: Path) -> CountRecord:
+    """One record; raises OSError, or ValueError for a file that does not count."""
+    record = CountRecord.model_validate_json(json.dumps(strictjson.loads(path.read_text(encoding="utf-8"))))
+    if path.stem != record.key.digest:
+        raise ValueError(f"it holds the scenario {record.key.digest}, not the one it is named after")
+    return record
 
 
 def _place(record: CountRecord) -> tuple[str | int, ...]:

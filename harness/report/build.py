@@ -1,4 +1,4 @@
-"""Write a run's report: Markdown, CSV, PNG and SVG."""
+"""Write a run's report: Markdown, LaTeX, CSV, PNG, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ import pandas as pd
 from harness.errors import InfrastructureError
 from harness.report.canvas import render
 from harness.report.contents import document
-from harness.report.document import Figure
+from harness.report.document import Block, Document, Figure
 from harness.report.evidence import Evidence, gather
 from harness.report.frame import SETTING, settings
+from harness.report.made import made
 from harness.report.points import over_models
-from harness.report.render import markdown
+from harness.report.render.texts import FOLDER, stale, texts
 from harness.report.text import csv_cell
 
 CSV_FILES = {
     "cells.csv": "one row per cell, every measure, units in the column names",
     "kinds.csv": "one row per cell and kind of question",
     "points.csv": "one row per point of the tables and figures: means and medians over models, with spreads",
+}
+
+TEXT_FILES = {
+    "report.tex": "this report as LaTeX, which compiles on its own",
+    "tables": "every table of this report as LaTeX to `\\input` in a paper, and as CSV",
 }
 
 
@@ -34,17 +40,28 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     and InfrastructureError when the report cannot be written; an older report stays whole then.
     """
     evidence = gather(run_dir)
-    whole = document(evidence, tuple(CSV_FILES.items()))
-    files: dict[str, bytes] = {}
-    for block in whole.walk():
-        if isinstance(block, Figure):
-            drawing = render(block.draw())
-            files |= {f"{block.name}.png": drawing.png, f"{block.name}.svg": drawing.svg}
+    whole, files = drawn(document(evidence, tuple((CSV_FILES | TEXT_FILES).items())))
     frames = {"cells.csv": evidence.cells, "kinds.csv": evidence.kinds, "points.csv": _all_points(evidence)}
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}
     folder = run_dir / "report" if out is None else out
-    _write(folder, files | {"report.md": markdown.render(whole).encode()})
+    _write(folder, files | texts(whole))
     return folder / "report.md"
+
+
+def drawn(whole: Document) -> tuple[Document, dict[str, bytes]]:
+    """The document with what could be drawn, and the files of its figures."""
+    files: dict[str, bytes] = {}
+
+    def draw(figure: Figure) -> Figure:
+        drawing = render(figure.draw())
+        for ending in ("png", "svg", "pdf"):
+            files[f"{figure.name}.{ending}"] = getattr(drawing, ending)
+        return figure
+
+    def tried(block: Block) -> Block:
+        return made(f"the figure {block.name}", draw, block) if isinstance(block, Figure) else block
+
+    return whole.mapped(tried), files
 
 
 def _all_points(evidence: Evidence) -> pd.DataFrame:
@@ -73,10 +90,14 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as temporary:
             for name, content in files.items():
                 path = Path(temporary) / name
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
                 path.chmod(0o644)
+            (folder / FOLDER).mkdir(exist_ok=True)
             for name in files:
                 os.replace(Path(temporary) / name, folder / name)
+        for path in stale(folder, set(files)):
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise InfrastructureError(
             f"cannot write the report to {str(folder)!r}: {error.strerror or error}; "

@@ -47,6 +47,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "harness",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
 }
 
 
@@ -66,22 +67,24 @@ def new_figure(width: float, height: float) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as PNG, 200 dots per inch, and as SVG; the same data give the same bytes."""
+    """A figure as PNG, 200 dots per inch, as SVG and as PDF; the same data give the same bytes."""
 
     png: bytes
     svg: bytes
+    pdf: bytes
 
 
 def render(figure: Figure) -> Drawing:
-    """Draw the figure; it is laid out once for both formats."""
-    bitmap, vector = BytesIO(), StringIO()
+    """Draw the figure; it is laid out once for all formats."""
+    bitmap, vector, page = BytesIO(), StringIO(), BytesIO()
     with style():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         figure.savefig(bitmap, format="png", dpi=DPI, metadata={"Software": None})
         figure.savefig(vector, format="svg", metadata={"Date": None})
+        figure.savefig(page, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     lines = [line.rstrip() for line in vector.getvalue().splitlines()]
-    return Drawing(png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode())
+    return Drawing(png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode(), pdf=page.getvalue())
 
 
 def add_header(figure: Figure, title: str, handles: Sequence[Line2D | Patch]) -> None:

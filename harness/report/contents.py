@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.report.document import Block, Document, Notice, Section
 from harness.report.evidence import Evidence
+from harness.report.made import made, made_section
 from harness.report.sections import provenance, task
 from harness.report.style import ordered
 from harness.report.text import numbered
@@ -13,10 +14,13 @@ from harness.report.text import numbered
 
 def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
     """The report of a run; ``files`` are the CSV files beside it with what they hold."""
-    found = task.setting_list(evidence)
     sections = [Section(title="Summary", blocks=tuple(_notices(evidence)))]
-    sections += [task.section(setting, evidence) for setting in found]
-    sections.append(provenance.section(evidence, files))
+    found = made("what can be compared", task.setting_list, evidence)
+    if isinstance(found, Notice):
+        sections.append(Section(title="Tasks", blocks=(found,)))
+    else:
+        sections += [made_section(setting.title, task.section, setting, evidence) for setting in found]
+    sections.append(made_section("Provenance", provenance.section, evidence, files))
     pairs = list(zip(evidence.cells["method"], evidence.cells["method_name"], strict=True))
     names = dict(pairs)
     return Document(

@@ -15,6 +15,7 @@ from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
 from harness.report.frame import kinds_to_frame, records_to_frame
+from harness.report.plausible import doubt, misfit
 from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
 
@@ -47,7 +48,12 @@ class Evidence:
 
 def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
-    records, problems = load_records(run_dir)
+    loaded, problems = load_records(run_dir)
+    doubts = {record.key.digest: doubt(record) for record in loaded}
+    records = [record for record in loaded if doubts[record.key.digest] is None]
+    implausible = [
+        Problem(run_dir / "records" / f"{digest}.json", reason) for digest, reason in doubts.items() if reason
+    ]
     samples, without = _load_samples(run_dir, records)
     counted, uncounted = load_counted(run_dir)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
@@ -55,7 +61,7 @@ def gather(run_dir: Path) -> Evidence:
     return Evidence(
         run=_named(run_dir),
         records=records,
-        problems=[*problems, *without, *uncounted],
+        problems=[*problems, *implausible, *without, *uncounted],
         cells=records_to_frame(records, clips, defaults),
         kinds=kinds_to_frame(records, defaults),
         samples=samples,
@@ -84,7 +90,10 @@ def _load_samples(run_dir: Path, records: Sequence[Record]) -> tuple[Samples, li
         digest = record.key.digest
         if isinstance(record.outcome, Ok) and record.outcome.measures.accuracy is not None:
             try:
-                samples[digest] = store.samples(digest)
+                outcomes = store.samples(digest)
+                if reason := misfit(record, outcomes):
+                    raise ValueError(reason)
+                samples[digest] = outcomes
             except (OSError, ValueError) as error:
                 reason = (
                     f"the answers to single questions cannot be read: {' '.join(str(error).split())[:200]}"

@@ -12,7 +12,7 @@ NO_DATA = "–"  # noqa: RUF001
 
 _MARKDOWN = re.compile(r"([\\`*|~#$])")
 _LINK = re.compile(r"(\[(?=[\^!xX \]])|\](?=[(\[:]))")
-"""Brackets that Markdown takes for a link, a definition, a footnote, a task or an alert; an interval's stay."""
+"""Brackets that Markdown takes for a link, a definition, a footnote or a task; those of intervals stay."""
 _BRACKET = re.compile(r"([\[\]])")
 _START = re.compile(r"^([-+=])(?=[\s=-]|$)|^(\d{1,9})([.)])(?=\s|$)")
 """What begins a list, a rule or a heading at the start of a line."""
@@ -48,7 +48,11 @@ def markdown(text: object) -> str:
 
 def paragraph(text: object) -> str:
     """The same where it begins a line of its own."""
-    return _START.sub(lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", markdown(text))
+
+    def plain(found: re.Match[str]) -> str:
+        return f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}"
+
+    return _START.sub(plain, markdown(text))
 
 
 def link_text(text: object) -> str:

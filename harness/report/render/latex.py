@@ -32,7 +32,7 @@ _PREAMBLE = rf"""\documentclass[10pt,a4paper]{{article}}
 \usepackage[font=small,labelfont=bf,justification=raggedright,singlelinecheck=false]{{caption}}
 \usepackage[hidelinks]{{hyperref}}
 \setlength{{\tabcolsep}}{{{GAP_PT / 2:g}pt}}
-\setlength{{\LTcapwidth}}{{\linewidth}}
+\setlength{{\LTcapwidth}}{{\textwidth}}
 \setlength{{\parindent}}{{0pt}}
 \setlength{{\parskip}}{{4pt plus 1pt}}
 \emergencystretch=4em"""
@@ -46,7 +46,7 @@ def render(document: Document) -> str:
         "\\date{}\n\\begin{document}\n\\maketitle",
     ]
     for section in document.sections:
-        parts += _section(section, 0)
+        parts += filter(None, _section(section, 0))
     return "\n\n".join([*parts, r"\end{document}"]) + "\n"
 
 
@@ -82,10 +82,9 @@ def _block(block: Block) -> Iterator[str]:
             yield from _list("itemize", [rf"\item {code(name)}: {latex(what)}" for name, what in files])
         case Figure():
             yield _figure(block)
-            yield from _records(block.source.records)
+            yield _records(block.source.records)
         case Table():
-            yield from long_tables(block)
-            yield from _records(block.source.records)
+            yield from long_tables(block, _records(block.source.records))
 
 
 def _list(kind: str, items: Sequence[str]) -> Iterator[str]:
@@ -107,9 +106,9 @@ def _figure(figure: Figure) -> str:
     )
 
 
-def _records(commands: Sequence[str]) -> Iterator[str]:
-    if commands:
-        yield rf"{{\footnotesize\raggedright Records: {', '.join(code(line) for line in commands)}\par}}"
+def _records(commands: Sequence[str]) -> str:
+    shown = ", ".join(code(line) for line in commands)
+    return rf"{{\footnotesize\raggedright Records: {shown}\par}}" if commands else ""
 
 
 def _commands(lines: Sequence[str]) -> Iterator[str]:

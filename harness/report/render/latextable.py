@@ -1,7 +1,7 @@
 """Tables for LaTeX: a bare ``tabular`` for papers, and long tables that are fitted to the page.
 
-A column of numbers whose decimal points would not stand below each other is set as ``r@{}l``, split before the
-point: what stands behind it, an interval for instance, may be any text.
+A column of numbers whose decimal points would not stand below each other is set as ``r@{}l``, split before
+the point: what stands behind it, an interval for instance, may be any text.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ GAP_PT = 8.0
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
 LONGEST_CELL = 300
 PROSE_PT, LEAST_PROSE_PT = 150.0, 85.0
-"""A column of words is broken where it would be wider than the first, and never made narrower than the second."""
+"""A column of words is broken where it would be wider than the first, and never narrower than the second."""
 _LONGEST_UNBROKEN = 12
+_SHORTEST_HEAD = 8
+"""Characters that a line of a column's head may always have."""
 _NUMBER = re.compile("([+\N{MINUS SIGN}]?\\d[\\d,]*)(.*)")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _INTERVAL = re.compile(r"\[([^\[\], ]+), ([^\[\], ]+)\]")
+
+_Widths = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ class _Fit:
     """How one piece of a table goes on a page; a width of None is the natural one."""
 
     indexes: tuple[int, ...]
-    widths: tuple[float | None, ...]
+    widths: _Widths
     size: tuple[str, float]
     landscape: bool
 
@@ -67,8 +71,11 @@ def tabular(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def long_tables(table: Table) -> Iterator[str]:
-    """The table for a report's page: smaller, across or in several pieces where it is wide."""
+def long_tables(table: Table, note: str = "") -> Iterator[str]:
+    """The table for a report's page: smaller, across or in several pieces where it is wide.
+
+    ``note`` is LaTeX that stands below it, on the same page.
+    """
     pieces = _fitted(table)
     for number, fit in enumerate(pieces):
         columns = [_columns(table, fit.size[1])[index] for index in fit.indexes]
@@ -86,7 +93,7 @@ def long_tables(table: Table) -> Iterator[str]:
             *_body(table, columns, fit),
             r"\end{longtable}",
         ]
-        text = "\n".join([rf"{{\{fit.size[0]}", *lines, "}"])
+        text = "\n".join([rf"{{\{fit.size[0]}", *lines, "}", *([note] if note else [])])
         yield f"\\begin{{landscape}}\n{text}\n\\end{{landscape}}" if fit.landscape else text
 
 
@@ -95,7 +102,7 @@ def _columns(table: Table, size: float) -> list[_Column]:
     columns = []
     for index, column in enumerate(table.columns):
         texts = tuple(_shown(row[index].text, column.numeric) for row in table.rows)
-        title = shortened(column.title, LONGEST_CELL)
+        title = shortened(column.title, LONGEST_CELL).replace(" %", "\N{NO-BREAK SPACE}%")
         parts = _parts(texts) if column.numeric else None
         natural = max((wide(text) for text in texts), default=0.0)
         if parts is not None:
@@ -170,8 +177,8 @@ def _fitted(table: Table) -> list[_Fit]:
     ]
 
 
-def _shared(columns: Sequence[_Column], least: Sequence[float], room: float) -> tuple[float | None, ...] | None:
-    """Widths within the room: as wide as the widest may be, none below its least; None where that is too wide."""
+def _shared(columns: Sequence[_Column], least: Sequence[float], room: float) -> _Widths | None:
+    """Widths within the room, none below its least; the widest are cut first. None where that is too wide."""
     room -= GAP_PT * (len(columns) - 1)
     naturals = [column.natural for column in columns]
     if sum(naturals) <= room and not any(natural > room / 2 for natural in naturals):
@@ -187,10 +194,10 @@ def _shared(columns: Sequence[_Column], least: Sequence[float], room: float) -> 
     return tuple(None if given >= most else given for given, most in zip(widths, naturals, strict=True))
 
 
-def _pieces(columns: Sequence[_Column]) -> list[tuple[tuple[int, ...], tuple[float | None, ...]]]:
+def _pieces(columns: Sequence[_Column]) -> list[tuple[tuple[int, ...], _Widths]]:
     """Groups of columns that fit across, the first column in each of them."""
     least = [min(column.least, LEAST_PROSE_PT) for column in columns]
-    pieces: list[tuple[tuple[int, ...], tuple[float | None, ...]]] = []
+    pieces: list[tuple[tuple[int, ...], _Widths]] = []
     group = [0]
     for index in range(1, len(columns)):
         needed = sum(least[at] + GAP_PT for at in (*group, index))
@@ -203,7 +210,7 @@ def _pieces(columns: Sequence[_Column]) -> list[tuple[tuple[int, ...], tuple[flo
 
 def _piece(
     columns: Sequence[_Column], least: Sequence[float], group: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
+) -> tuple[tuple[int, ...], _Widths]:
     chosen = [columns[index] for index in group]
     widths = _shared(chosen, [least[index] for index in group], LANDSCAPE_PT)
     assert widths is not None, "a first column and one more fit"
@@ -232,7 +239,7 @@ def _title(column: _Column, at: float | None, size: float) -> str:
     if at is not None:
         return latex(column.title)
     side = "r" if column.numeric else "l"
-    characters = max(int(column.natural / width("n", size)), 4)
+    characters = max(int(column.natural / width("n", size)), _SHORTEST_HEAD)
     lines = textwrap.wrap(column.title, characters, break_long_words=False, break_on_hyphens=False)
     shown = r"\\".join(latex(line) for line in lines)
     if len(lines) > 1:

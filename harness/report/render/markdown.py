@@ -94,6 +94,5 @@ def _source(source: Source) -> Iterator[str]:
 
 def _folded(summary: str, content: str) -> str:
     """A part that opens on a click; the blank lines let Markdown read what is inside."""
-    return (
-        f"<details><summary>{html.escape(one_line(summary), quote=False)}</summary>\n\n{content}\n\n</details>"
-    )
+    shown = html.escape(one_line(summary), quote=False)
+    return f"<details><summary>{shown}</summary>\n\n{content}\n\n</details>"

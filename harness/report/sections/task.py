@@ -17,6 +17,7 @@ from harness.report.evidence import Evidence
 from harness.report.figures import accuracy_against_memory, kinds_heatmap
 from harness.report.frame import SETTING, settings
 from harness.report.kinds import KindTable, kind_table
+from harness.report.made import made, made_section
 from harness.report.points import at, numeric, over_models, place_name, reference_point
 from harness.report.summary import summary
 from harness.report.tables import (
@@ -77,17 +78,29 @@ def section(setting: Setting, evidence: Evidence) -> Section:
     """The section of one setting."""
     blocks: list[Block] = [
         Text(_setting_line(setting.values)),
-        Items(
-            tuple(summary(setting.cells, setting.points, setting.place, setting.kinds, setting.comparisons))
-        ),
+        made("the summary", _summary, setting),
     ]
-    parts = [_curves(setting, evidence), _trade_offs(setting, evidence), _kinds(setting, evidence)]
-    parts += [_pairs(setting, evidence)]
     if setting.place is not None:
+        source = _source(setting, evidence, here=True)
         blocks.append(
-            overview_table(setting.points, setting.place, setting.stem, _source(setting, evidence, here=True))
+            made("the overview", overview_table, setting.points, setting.place, setting.stem, source)
         )
+    parts = [
+        made_section(title, part, setting, evidence)
+        for title, part in (
+            ("Against frames and resolution", _curves),
+            ("Accuracy against memory", _trade_offs),
+            ("By kind of question", _kinds),
+            ("Pairs of methods, question by question", _pairs),
+        )
+    ]
     return Section(title=setting.title, blocks=tuple(blocks), parts=tuple(part for part in parts if part))
+
+
+def _summary(setting: Setting) -> Items:
+    return Items(
+        tuple(summary(setting.cells, setting.points, setting.place, setting.kinds, setting.comparisons))
+    )
 
 
 def _curves(setting: Setting, evidence: Evidence) -> Section | None:
@@ -114,10 +127,10 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
             )
         )
     if numeric(points["accuracy"]).notna().any():
-        blocks.append(accuracy_table(points, setting.stem, source))
-    blocks.append(cost_table(points, setting.stem, source))
+        blocks.append(made("the table of accuracies", accuracy_table, points, setting.stem, source))
+    blocks.append(made("the table of costs", cost_table, points, setting.stem, source))
     if points.loc[points["models"] > 0, "frames"].nunique() > 1:
-        blocks.append(growth_table(points, setting.stem, source))
+        blocks.append(made("the table of growth", growth_table, points, setting.stem, source))
     return Section(title="Against frames and resolution", blocks=tuple(blocks))
 
 
@@ -143,9 +156,8 @@ def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
         draw=partial(kinds_heatmap, setting.kinds, at(setting.cells, setting.place)),
         source=source,
     )
-    return Section(
-        title="By kind of question", blocks=(figure, kinds_table(setting.kinds, setting.stem, source))
-    )
+    table = made("the table of kinds", kinds_table, setting.kinds, setting.stem, source)
+    return Section(title="By kind of question", blocks=(figure, table))
 
 
 def _pairs(setting: Setting, evidence: Evidence) -> Section | None:
@@ -156,7 +168,7 @@ def _pairs(setting: Setting, evidence: Evidence) -> Section | None:
         title="Pairs of methods, question by question",
         blocks=(
             Text(f"Compared at {place_name(setting.place)}."),
-            comparison_table(setting.comparisons, setting.stem, source),
+            made("the table of pairs", comparison_table, setting.comparisons, setting.stem, source),
         ),
     )
 
