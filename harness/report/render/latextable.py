@@ -262,4 +262,6 @@ def _cell(column: _Column, index: int, at: float | None) -> str:
     pair = column.parts[index]
     if pair is None:
         return rf"\multicolumn{{2}}{{r}}{{{latex(column.texts[index])}}}"
-    return f"{latex(pair[0])} & {latex(pair[1])}"
+    # TeX drops a space at the start of a cell.
+    space = "~" if pair[1].startswith(" ") else ""
+    return f"{latex(pair[0])} & {space}{latex(pair[1])}"
