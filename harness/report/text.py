@@ -11,11 +11,11 @@ from functools import cache
 NO_DATA = "–"  # noqa: RUF001
 
 _MARKDOWN = re.compile(r"([\\`*|~#$])")
-_LINK = re.compile(r"(\[(?=[\^!xX \]])|\](?=[(\[:]))")
-"""Brackets that Markdown takes for a link, a definition, a footnote or a task; those of intervals stay."""
+_LINK = re.compile(r"(\[(?=[\^!xX \]])|\](?=[(\[]))")
+"""Brackets that Markdown takes for a link, a footnote or a task; those of intervals stay."""
 _BRACKET = re.compile(r"([\[\]])")
-_START = re.compile(r"^([-+=])(?=[\s=-]|$)|^(\d{1,9})([.)])(?=\s|$)")
-"""What begins a list, a rule or a heading at the start of a line."""
+_START = re.compile(r"^(\[|[-+=](?=[\s=-]|$))|^(\d{1,9})([.)])(?=\s|$)")
+"""What begins a list, a rule, a heading or a link's definition at the start of a line."""
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _UNSEEN = re.compile(

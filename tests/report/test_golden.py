@@ -1,7 +1,8 @@
 """The text of a whole report, compared exactly with what is committed.
 
 ``HARNESS_UPDATE_GOLDEN=1 pytest tests/report/test_golden.py`` writes the files anew; read the difference
-before committing it. Everything in them is made up: :mod:`tests.report.synthetic` has no machine and no commit.
+before committing it. Everything in them is made up: :mod:`tests.report.synthetic` knows no machine and no
+commit.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ MARK = "% A table of a harness report; it needs \\usepackage[T1]{fontenc} and \\
 PORTRAIT_PT, LANDSCAPE_PT = 470.0, 710.0
 GAP_PT = 8.0
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
-LONGEST_CELL = 300
+LONGEST_CELL, LONGEST_HEAD = 300, 100
 PROSE_PT, LEAST_PROSE_PT = 150.0, 85.0
 """A column of words is broken where it would be wider than the first, and never narrower than the second."""
 _LONGEST_UNBROKEN = 12
@@ -37,12 +37,13 @@ _Widths = tuple[float | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A column's texts; ``parts`` are those before and after the decimal point, None where it needs no split.
+    """A column's texts; ``head`` are the lines of its title where it is not broken anew; ``parts`` are those before and after the decimal point, None where it needs no split.
 
     Widths are in points: ``natural`` of the longest text, ``least`` of the longest piece that is not broken.
     """
 
     title: str
+    head: tuple[str, ...]
     numeric: bool
     texts: tuple[str, ...]
     parts: tuple[tuple[str, str] | None, ...] | None
@@ -102,7 +103,7 @@ def _columns(table: Table, size: float) -> list[_Column]:
     columns = []
     for index, column in enumerate(table.columns):
         texts = tuple(_shown(row[index].text, column.numeric) for row in table.rows)
-        title = shortened(column.title, LONGEST_CELL).replace(" %", "\N{NO-BREAK SPACE}%")
+        title = shortened(column.title, LONGEST_HEAD).replace(" %", "\N{NO-BREAK SPACE}%")
         parts = _parts(texts) if column.numeric else None
         natural = max((wide(text) for text in texts), default=0.0)
         if parts is not None:
@@ -115,9 +116,12 @@ def _columns(table: Table, size: float) -> list[_Column]:
             kept = [piece for piece in pieces if "\N{NO-BREAK SPACE}" in piece and len(piece) < 24]
             least = max(least, wide("m" * _LONGEST_UNBROKEN), *(wide(piece) for piece in kept), 0.0)
         natural = max(natural, *(wide(word) for word in title.split(" ") if len(word) < 24), 2 * size)
+        head = textwrap.wrap(title, max(int(natural / wide("n")), _SHORTEST_HEAD), break_on_hyphens=False)
+        natural = max(natural, *(wide(line) for line in head), 0.0)
         columns.append(
             _Column(
                 title=title,
+                head=tuple(head),
                 numeric=column.numeric,
                 texts=texts,
                 parts=parts,
@@ -231,18 +235,16 @@ def _preamble(columns: Sequence[_Column], fit: _Fit) -> str:
 
 
 def _head(columns: Sequence[_Column], fit: _Fit) -> str:
-    titles = [_title(column, at, fit.size[1]) for column, at in zip(columns, fit.widths, strict=True)]
+    titles = [_title(column, at) for column, at in zip(columns, fit.widths, strict=True)]
     return " & ".join(titles) + r" \\"
 
 
-def _title(column: _Column, at: float | None, size: float) -> str:
+def _title(column: _Column, at: float | None) -> str:
     if at is not None:
         return latex(column.title)
     side = "r" if column.numeric else "l"
-    characters = max(int(column.natural / width("n", size)), _SHORTEST_HEAD)
-    lines = textwrap.wrap(column.title, characters, break_long_words=False, break_on_hyphens=False)
-    shown = r"\\".join(latex(line) for line in lines)
-    if len(lines) > 1:
+    shown = r"\\".join(latex(line) for line in column.head)
+    if len(column.head) > 1:
         shown = rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{shown}\end{{tabular}}"
     return rf"\multicolumn{{2}}{{r}}{{{shown}}}" if _split(column, at) else shown
 
