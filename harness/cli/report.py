@@ -15,7 +15,7 @@ def report_command(
     out: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Write the report of a run: Markdown, CSV and figures; print where it is.
+    """Write the report of a run: Markdown, LaTeX, CSV and figures; print where it is.
 
     Where no cell was measured the report says why, and the exit status is 3.
     """

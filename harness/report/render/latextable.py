@@ -37,8 +37,9 @@ _Widths = tuple[float | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A column's texts; ``head`` are the lines of its title where it is not broken anew; ``parts`` are those before and after the decimal point, None where it needs no split.
+    """A column's texts, with ``head`` as the lines of its title where the column has its natural width.
 
+    ``parts`` are the texts before and after the decimal point, None where the column needs no split.
     Widths are in points: ``natural`` of the longest text, ``least`` of the longest piece that is not broken.
     """
 
