@@ -29,7 +29,7 @@ CSV_FILES = {
 
 TEXT_FILES = {
     "report.tex": "this report as LaTeX, which compiles on its own",
-    "tables": "every table of this report as LaTeX to `\\input` in a paper, and as CSV",
+    "tables": "every table alone, as LaTeX to put into a paper and as CSV",
 }
 
 

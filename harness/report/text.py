@@ -25,6 +25,7 @@ _UNSEEN = re.compile(
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LONGEST_LABEL = 48
 LONGEST_CELL = 400
+LONGEST_PARAGRAPH = 4_000
 
 
 def one_line(text: object) -> str:

@@ -19,7 +19,7 @@ from harness.report.document import (
 )
 from harness.report.render.latextable import GAP_PT, long_tables, tabular
 from harness.report.render.latextext import code, latex
-from harness.report.text import shortened
+from harness.report.text import LONGEST_PARAGRAPH, shortened
 
 _LEVELS = ("section", "subsection", "subsubsection", "paragraph")
 _LONGEST_TITLE = 120
@@ -67,14 +67,14 @@ def _section(section: Section, level: int) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Text(text):
-            yield latex(text)
+            yield _paragraph(text)
         case Notice(text):
-            yield rf"\textbf{{{latex(text)}}}"
+            yield rf"\textbf{{{_paragraph(text)}}}"
         case Items(texts):
-            yield from _list("itemize", [rf"\item {latex(text)}" for text in texts])
+            yield from _list("itemize", [rf"\item {_paragraph(text)}" for text in texts])
         case Terms(terms):
             yield from _list(
-                "description", [rf"\item[{{{latex(term)}}}] {latex(text)}" for term, text in terms]
+                "description", [rf"\item[{{{latex(term)}}}] {_paragraph(text)}" for term, text in terms]
             )
         case Commands(lines):
             yield from _commands(lines)
@@ -85,6 +85,10 @@ def _block(block: Block) -> Iterator[str]:
             yield _records(block.source.records)
         case Table():
             yield from long_tables(block, _records(block.source.records))
+
+
+def _paragraph(text: str) -> str:
+    return latex(shortened(text, LONGEST_PARAGRAPH))
 
 
 def _list(kind: str, items: Sequence[str]) -> Iterator[str]:
@@ -107,10 +111,10 @@ def _figure(figure: Figure) -> str:
 
 
 def _records(commands: Sequence[str]) -> str:
-    shown = ", ".join(code(line) for line in commands)
+    shown = ", ".join(code(shortened(line)) for line in commands)
     return rf"{{\footnotesize\raggedright Records: {shown}\par}}" if commands else ""
 
 
 def _commands(lines: Sequence[str]) -> Iterator[str]:
-    shown = [code(line) for line in lines]
+    shown = [code(shortened(line, LONGEST_PARAGRAPH)) for line in lines]
     yield from _list("itemize", [rf"\item[] \raggedright\footnotesize {line}" for line in shown])
