@@ -18,7 +18,7 @@ import torch
 
 from harness import registry
 from harness.measure.collector import frozen
-from harness.measure.latency import WARM_UPS, Repeats, collect
+from harness.measure.latency import WARM_UPS, Repeats, Section, collect
 from harness.measure.views import encode
 from harness.measure.workload import Workload
 from harness.models import build_model
@@ -49,7 +49,7 @@ def bare_loop(workload: Workload, steps: int) -> None:
 
 def measuring_loop(workload: Workload, steps: int) -> None:
     repeats = Repeats(least=steps, most=steps)
-    collect(workload.prefill, workload.features.device, workload.model.session, repeats)
+    collect(Section(workload.prefill, workload.model.session), workload.features.device, repeats)
 
 
 def cost(loop: Callable[[], object]) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def compare(workload: Workload, steps: int, pairs: int) -> dict[str, list[float]
 def loop_microseconds(samples: int = 2000) -> float:
     """What the loop itself takes for one sample: the cost of timing nothing, its own collection included."""
     repeats = Repeats(least=samples, most=samples)
-    wall, _ = cost(lambda: collect(lambda _: None, torch.device("cpu"), lambda: None, repeats))
+    wall, _ = cost(lambda: collect(Section(lambda _: None, lambda: None), torch.device("cpu"), repeats))
     return wall / samples * 1e6
 
 

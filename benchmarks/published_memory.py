@@ -20,7 +20,6 @@ from harness.spec import MethodSpec
 from harness.units import bytes_text
 
 TABLE = "casa_v2_streaming_h100"
-MODELS = {"helium1_2b_token_insertion": "token_insertion", "helium1_2b_cross_attention": "vanilla_ca"}
 GIB = 2**30
 
 
@@ -42,16 +41,20 @@ class Compared:
 
 def compare() -> list[Compared]:
     """Every published row, counted."""
-    rows = []
+    rows, equals = [], published.equals(TABLE)
+    same = equals.scenario
+    assert same is not None
     for row in published.read(TABLE).to_dict("records"):
         spec = CountSpec(
-            methods=(MethodSpec(MODELS[row["model"]]),),
-            backbone="helium1-2b",
-            modes=("stream",),
+            methods=(MethodSpec.parse(equals.methods[row["model"]]),),
+            backbone=same["backbone"],
+            modes=(same["mode"],),
             frames=(int(row["turns"]),),
-            resolutions=((896, 896),),
-            text=20,
-            text_per_frame=18,
+            resolutions=((same["height"], same["width"]),),
+            text=same["text"],
+            text_per_frame=same["text_per_frame"],
+            dtype=same["dtype"],
+            kernels=same["kernels"],
         )
         (record,) = count(spec)
         if record.peak is None:

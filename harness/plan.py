@@ -12,17 +12,17 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
-from harness.records import CellKey
+from harness.inputs import inputs_of
+from harness.records import CellKey, Inputs
 from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
-    from harness.counting.records import CountKey
     from harness.registry import BrokenPlugin, Registry
 
 NO_WEIGHTS = "none"
@@ -42,6 +42,8 @@ class CellJob:
     plugins: tuple[Path, ...]
     threads: int
     backbone_path: Path | None = None
+    inputs: Inputs | None = None
+    """For the record; None where the cell file does not tell."""
 
     def to_json(self) -> str:
         document = {
@@ -51,6 +53,7 @@ class CellJob:
             "plugins": [str(plugin) for plugin in self.plugins],
             "threads": self.threads,
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
+            "inputs": None if self.inputs is None else self.inputs.model_dump(mode="json"),
         }
         return json.dumps(document, indent=1)
 
@@ -60,6 +63,7 @@ class CellJob:
         try:
             document = json.loads(text)
             weights, backbone = document["weights_path"], document.get("backbone_path")
+            inputs = document.get("inputs")
             return cls(
                 key=CellKey.model_validate(document["key"]),
                 weights_path=None if weights is None else Path(weights),
@@ -67,6 +71,7 @@ class CellJob:
                 plugins=tuple(Path(plugin) for plugin in document["plugins"]),
                 threads=int(document["threads"]),
                 backbone_path=None if backbone is None else Path(backbone),
+                inputs=None if inputs is None else Inputs.model_validate(inputs),
             )
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
@@ -91,6 +96,33 @@ class Plan:
 
     cells: tuple[PlannedCell, ...]
     broken: tuple[BrokenPlugin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedModel:
+    """A method on a backbone: what a cell's key says of it, where its weights lie, and why there are none."""
+
+    method: str
+    method_config: dict[str, Any]
+    backbone: str
+    seed: int
+    weights: str
+    weights_path: Path | None
+    backbone_path: Path | None
+    inputs: Inputs
+    missing: str | None
+
+    def job(self, key: CellKey, spec: EvalSpec) -> CellJob:
+        """The job of a cell of this model."""
+        return CellJob(
+            key=key,
+            weights_path=self.weights_path,
+            cache_dir=spec.cache.absolute(),
+            plugins=tuple(plugin.absolute() for plugin in spec.plugins),
+            threads=spec.threads,
+            backbone_path=self.backbone_path,
+            inputs=self.inputs,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,42 +155,61 @@ def make_plan(spec: EvalSpec) -> Plan:
     Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
     """
     broken = registry.discover(spec.plugins)
-    tasks = [(name, _task(name, broken)) for name in spec.tasks]
+    tasks = [plan_task(name, broken) for name in spec.tasks]
+    models = plan_models(spec, broken)
+    cells: dict[str, PlannedCell] = {}
+    for task in tasks:
+        for view in _views(spec):
+            for model in models:
+                key = CellKey(
+                    **task,
+                    **view,
+                    method=model.method,
+                    method_config=model.method_config,
+                    backbone=model.backbone,
+                    weights=model.weights,
+                    seed=model.seed,
+                    view_seed=spec.view_seed,
+                    limit=spec.limit,
+                    batch=spec.batch,
+                    dtype=spec.dtype,
+                    device=spec.device,
+                )
+                planned = PlannedCell(job=model.job(key, spec), skip=model.missing)
+                cells.setdefault(key.digest, planned)
+    return Plan(cells=tuple(cells.values()), broken=tuple(broken))
+
+
+def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> list[PlannedModel]:
+    """Every method for every seed, methods innermost, with the weights that are there.
+
+    Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
+    """
     backbone = _backbone(spec.backbone, broken)
     chosen = spec.methods or _default_methods(backbone)
     if not chosen:
         raise UsageError("no fusion method is registered; add one with --plugin FILE")
     methods = [_method(method, broken) for method in chosen]
     require_device(spec.device)
-    weights = {
-        (index, seed): _weights(method, seed, spec, backbone)
-        for index, method in enumerate(methods)
-        for seed in spec.seeds
-    }
-    cells: dict[str, PlannedCell] = {}
-    for task_name, (version, task_config) in tasks:
-        for view in _views(spec):
-            for seed in spec.seeds:
-                for index, method in enumerate(methods):
-                    found = weights[index, seed]
-                    key = CellKey(
-                        task=task_name.name,
-                        task_version=version,
-                        task_config=task_config,
-                        method=method.spec.name,
-                        method_config=method.config,
-                        backbone=backbone.name,
-                        weights=found.digest,
-                        seed=seed,
-                        view_seed=spec.view_seed,
-                        limit=spec.limit,
-                        batch=spec.batch,
-                        dtype=spec.dtype,
-                        device=spec.device,
-                        **view,
-                    )
-                    cells.setdefault(key.digest, _cell(key, found, spec, backbone))
-    return Plan(cells=tuple(cells.values()), broken=tuple(broken))
+    inputs = inputs_of(spec, backbone.folder)
+    models = []
+    for seed in spec.seeds:
+        for method in methods:
+            found = _weights(method, seed, spec, backbone)
+            models.append(
+                PlannedModel(
+                    method=method.spec.name,
+                    method_config=method.config,
+                    backbone=backbone.name,
+                    seed=seed,
+                    weights=found.digest,
+                    weights_path=found.path,
+                    backbone_path=backbone.folder,
+                    inputs=inputs,
+                    missing=found.missing,
+                )
+            )
+    return models
 
 
 def lookup(known: Registry[T], name: str, broken: Sequence[BrokenPlugin]) -> T:
@@ -194,8 +245,17 @@ def require_device(device: str) -> None:
         )
 
 
-def method_label(key: CellKey | CountKey) -> str:
-    """The cell's method with the settings that differ from its defaults, as on the command line.
+class MethodKey(Protocol):
+    """What a key says of a method: its registered name and every field of its config."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def method_config(self) -> dict[str, Any]: ...
+
+
+def method_label(key: MethodKey) -> str:
+    """The key's method with the settings that differ from its defaults, as on the command line.
 
     A method that is not registered here is shown with all its settings.
     """
@@ -206,16 +266,17 @@ def method_label(key: CellKey | CountKey) -> str:
     return str(MethodSpec(key.method, settings))
 
 
-def _views(spec: EvalSpec) -> Iterator[dict[str, int]]:
+def _views(spec: EvalSpec) -> Iterator[dict[str, Any]]:
     for height, width in spec.resolutions:
         for frames in spec.frames:
             yield {"frames": frames, "height": height, "width": width}
 
 
-def _task(spec: TaskSpec, broken: Sequence[BrokenPlugin]) -> tuple[int, dict[str, Any]]:
+def plan_task(spec: TaskSpec, broken: Sequence[BrokenPlugin]) -> dict[str, Any]:
+    """What a cell's key says of a task; raises UsageError for an unknown name or setting."""
     task = lookup(registry.tasks, spec.name, broken)
     config = build_config(task.Config, spec.config, f"task {spec.name!r}")
-    return task.version, config_json(config)
+    return {"task": spec.name, "task_version": task.version, "task_config": config_json(config)}
 
 
 def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:
@@ -276,15 +337,3 @@ def _how_to_get(method: _Method, seed: int, backbone: _Backbone) -> str:
         f" on {backbone.name}; make them with "
         f"`harness graft {of} --backbone {folder} --seed {seed} --out DIR` and pass --models DIR"
     )
-
-
-def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) -> PlannedCell:
-    job = CellJob(
-        key=key,
-        weights_path=weights.path,
-        cache_dir=spec.cache.absolute(),
-        plugins=tuple(plugin.absolute() for plugin in spec.plugins),
-        threads=spec.threads,
-        backbone_path=backbone.folder,
-    )
-    return PlannedCell(job=job, skip=weights.missing)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 2
 
 FailureKind = Literal["out_of_memory", "crash", "timeout", "non_finite", "error"]
 
@@ -68,6 +68,27 @@ class Environment(_Model):
     cuda: str | None
     commit: str | None
     dirty: bool | None
+
+
+class PluginFile(_Model):
+    """A Python file that registered more."""
+
+    path: str
+    """As given; relative to the working directory where it lies below."""
+    sha256: str | None
+    """First 16 hex digits of its content's SHA-256 when the cell began; None where it could not be read."""
+
+
+class Inputs(_Model):
+    """What `harness eval` was given beside what the key and the environment say."""
+
+    plugins: tuple[PluginFile, ...]
+    models: tuple[str, ...]
+    """Folders searched for trained weights, as plugins' paths are given."""
+    backbone: str | None
+    """The folder that ``CellKey.backbone`` was read from; None for a registered name."""
+    timeout_s: float
+    """Longest time that the cell was given, in seconds."""
 
 
 class Timing(_Model):
@@ -173,13 +194,18 @@ Outcome = Annotated[Ok | Failed | Skipped, Field(discriminator="kind")]
 class Record(_Model):
     """The outcome of one cell."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     key: CellKey
     environment: Environment
+    inputs: Inputs | None = None
+    """None where that is not known, as in schema 1."""
     outcome: Outcome
     started_at: str
     """UTC, ISO 8601."""
     duration_s: float
+    samples_sha256: str | None = None
+    """First 16 hex digits of the sidecar's SHA-256: a sidecar of another run of the same cell is found out.
+    None without a sidecar, and in schema 1."""
 
 
 class SampleOutcome(_Model):

@@ -315,3 +315,39 @@ def _law(growth: Growth, order: Order, last: Point, unit: str) -> str:
 
 def _fixed(amount: float) -> str:
     return bytes_text(max(0.0, amount))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How many frames fit, and how that is known.
+
+    ``none``: not even the fewest frames that were counted, which ``frames`` says. ``between``: on the line
+    between two counted sizes. ``beyond``: on the law continued beyond the last. ``any``: the peak does not
+    grow. ``at least``: the last that was counted fits, and no law says what comes after it.
+    """
+
+    frames: int
+    how: Literal["none", "between", "beyond", "any", "at least"]
+
+
+def frames_that_fit(growth: Growth, budget_bytes: int) -> Fit:
+    """The most frames within a budget by the counted peaks over frames and their law; counts no more."""
+    points = growth.points
+    over = next((i for i, point in enumerate(points) if point.peak_bytes > budget_bytes), None)
+    if over == 0:
+        return Fit(points[0].size, "none")
+    if over is not None:
+        below, above = points[over - 1], points[over]
+        share = (budget_bytes - below.peak_bytes) / (above.peak_bytes - below.peak_bytes)
+        return Fit(min(above.size - 1, below.size + int(share * (above.size - below.size))), "between")
+    last, order = points[-1], growth.order
+    if order is None or order.value is None:
+        return Fit(last.size, "at least")
+    if order.trend in ("flat", "falls"):
+        return Fit(last.size, "any" if growth.reaches_end else "at least")
+    slope = growth.bytes_per_unit
+    if order.trend == "levels off" and slope == 0 and growth.reaches_end:
+        return Fit(last.size, "any")
+    if not growth.reaches_end or order.value > 1 + WHOLE or slope is None or slope <= 0:
+        return Fit(last.size, "at least")
+    return Fit(last.size + int((budget_bytes - last.peak_bytes) / slope), "beyond")

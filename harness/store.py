@@ -1,46 +1,50 @@
 """Records on disk: one JSON file per cell, written so that a half-written one never counts.
 
 ``<run>/records/<digest>.json`` holds a record, ``<run>/samples/<digest>.jsonl.gz`` one line per answered
-question. A file is written under a temporary name in its own folder, synced and renamed, the sidecar before
-the record: whatever the moment of a kill, a record that is there is whole and has its sidecar.
+question. Both are written under temporary names, synced and renamed, the sidecar before the record, and the
+record holds the sidecar's hash: whatever the moment of a kill, a record that counts is whole and has the
+sidecar that was written with it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import gzip
-import json
-import os
+import hashlib
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
-from harness import strictjson
-from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.errors import HarnessError, UsageError
+from harness.files import ABANDONED_S, TEMPORARY, remove_abandoned, replace_files, writing_to
 from harness.records import SCHEMA_VERSION, Ok, Record, SampleOutcome
+from harness.schema import NewerSchemaError, Upgrade, parsed
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _to_2(document: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 told neither plugins and folders nor which sidecar is the record's."""
+    return {**document, "schema_version": 2, "inputs": None, "samples_sha256": None}
+
+
+UPGRADES: dict[int, Upgrade] = {1: _to_2}
 """From a schema version to the function that lifts a document to the next one."""
 
-_TEMPORARY = ".tmp-"
+_GRACE_S = 60.0
+"""Age from which a temporary file is removed while the lock is held: on file systems whose locks do not reach
+other machines, one of them may be about to rename it."""
 _NUMBERS = re.compile(r'\[\n[^][{}"]*\]')
 """A list of numbers in indented JSON, to be put on one line; JSON text has no line breaks inside strings."""
 
 
 class RecordError(HarnessError):
     """A file that does not hold a record that counts."""
-
-
-class NewerSchemaError(ValueError):
-    """A document of a schema version that only a newer harness knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +64,47 @@ class Store:
         self.samples_dir = root / "samples"
 
     def open(self) -> Store:
-        """Make the folders and try a write; raises InfrastructureError when that is not possible."""
+        """Make the folders, try a write, and remove what killed writers left behind.
+
+        Raises InfrastructureError when nothing can be written.
+        """
+        folders = (self.records_dir, self.samples_dir)
         with writing_to(self.root):
-            for folder in (self.records_dir, self.samples_dir):
+            for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.NamedTemporaryFile(dir=folder, prefix=_TEMPORARY) as probe:
-                    probe.write(b"probe")
+            with locked(self.root) as held:
+                for folder in folders:
+                    remove_abandoned(folder, older_s=_GRACE_S if held else ABANDONED_S)
+                    with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY) as probe:
+                        probe.write(b"probe")
         return self
 
-    def write(self, record: Record, samples: Iterable[SampleOutcome] = ()) -> None:
-        """Put a record and its sidecar in place, replacing what was there.
+    def write(self, record: Record, samples: Iterable[SampleOutcome] = ()) -> Record:
+        """Put a record and its sidecar in place, replacing what was there; returns the record as written.
 
         Raises InfrastructureError when the disk is full or the folder is not writable, ValueError for a
         record that would not load again (a measure that is not finite, for instance).
         """
-        text = (
-            _NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), record.model_dump_json(indent=1)) + "\n"
-        )
-        parse_record(text)
-        lines = "".join(sample.model_dump_json() + "\n" for sample in samples).encode()
         digest = record.key.digest
-        with writing_to(self.root), _locked(self.root):
-            if isinstance(record.outcome, Ok):
-                replace_file(self.sidecar(digest), gzip.compress(lines, mtime=0))
-            replace_file(self.records_dir / f"{digest}.json", text.encode())
+        files: dict[Path, bytes] = {}
+        if isinstance(record.outcome, Ok):
+            lines = "".join(sample.model_dump_json() + "\n" for sample in samples).encode()
+            packed = gzip.compress(lines, mtime=0)
+            files[self.sidecar(digest)] = packed
+            record = record.model_copy(update={"samples_sha256": _sha256(packed)})
+        text = record_text(record)
+        parse_record(text)
+        files[self._path(digest)] = text.encode()
+        with writing_to(self.root), locked(self.root):
+            replace_files(files)
+        return record
 
     def read(self, digest: str) -> Record | None:
         """The cell's record, or None when there is none that counts.
 
         Raises UsageError for one of a newer harness, which measuring again would overwrite.
         """
-        path = self.records_dir / f"{digest}.json"
+        path = self._path(digest)
         try:
             record = load_record(path)
         except FileNotFoundError:
@@ -102,21 +116,33 @@ class Store:
                     "install that one, or choose another folder with --out"
                 ) from error
             return None
-        if isinstance(record.outcome, Ok) and not self.sidecar(digest).is_file():
-            return None
+        if isinstance(record.outcome, Ok):
+            try:
+                packed = self.sidecar(digest).read_bytes()
+            except OSError:
+                return None
+            if record.samples_sha256 not in (None, _sha256(packed)):
+                return None
         return record
 
     def remove(self, digest: str) -> None:
         """Forget a cell."""
-        with writing_to(self.root), _locked(self.root):
-            (self.records_dir / f"{digest}.json").unlink(missing_ok=True)
+        with writing_to(self.root), locked(self.root):
+            self._path(digest).unlink(missing_ok=True)
             self.sidecar(digest).unlink(missing_ok=True)
 
     def samples(self, digest: str) -> tuple[SampleOutcome, ...]:
-        """The cell's answered questions; raises FileNotFoundError or, for a broken file, ValueError."""
+        """The cell's answered questions.
+
+        Raises FileNotFoundError or, for a broken file and one that was not written with the cell's record,
+        ValueError.
+        """
         packed = self.sidecar(digest).read_bytes()
         if not packed:
             raise ValueError("it is empty")
+        with contextlib.suppress(FileNotFoundError, RecordError):
+            if load_record(self._path(digest)).samples_sha256 not in (None, _sha256(packed)):
+                raise ValueError("it was not written with the cell's record; measure the cell again")
         try:
             lines = gzip.decompress(packed).splitlines()
         except (OSError, EOFError, zlib.error) as error:
@@ -126,6 +152,9 @@ class Store:
     def sidecar(self, digest: str) -> Path:
         """Where the cell's answered questions are: gzipped JSON lines."""
         return self.samples_dir / f"{digest}.jsonl.gz"
+
+    def _path(self, digest: str) -> Path:
+        return self.records_dir / f"{digest}.json"
 
 
 def load_records(run_dir: Path) -> tuple[list[Record], list[Problem]]:
@@ -140,6 +169,8 @@ def load_records(run_dir: Path) -> tuple[list[Record], list[Problem]]:
     for path in sorted(folder.glob("*.json")):
         try:
             records.append(load_record(path))
+        except FileNotFoundError:  # A run at work has removed it since the folder was listed.
+            continue
         except RecordError as error:
             problems.append(Problem(path, str(error)))
     return records, problems
@@ -160,74 +191,27 @@ def load_record(path: Path) -> Record:
 
 def parse_record(text: str) -> Record:
     """A record from JSON of this schema version or an older one; raises ValueError."""
-    document = strictjson.loads(text)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if type(version) is not int or version < 1:
-        raise ValueError("it has no schema version")
-    if version > SCHEMA_VERSION:
-        raise NewerSchemaError(
-            f"schema version {version} is newer than {SCHEMA_VERSION}, the newest known here"
-        )
-    while version < SCHEMA_VERSION:
-        document = UPGRADES[version](document)
-        version += 1
-    try:
-        return Record.model_validate_json(json.dumps(document))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}") from error
+    return parsed(Record, text, SCHEMA_VERSION, UPGRADES)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name, sync, rename, sync the folder: all or nothing."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(path.parent)
+def record_text(record: BaseModel) -> str:
+    """A record as it is stored: indented JSON with each list of numbers on one line."""
+    return _NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), record.model_dump_json(indent=1)) + "\n"
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keep a record and its sidecar together when two runs write the same cell."""
+def locked(root: Path) -> Iterator[bool]:
+    """Keep out other writers of a run folder; False where the file system has no locks.
+
+    Some network file systems have none; each file alone is atomic all the same.
+    """
     with (root / ".lock").open("a") as lock:
-        # Some network file systems have no locks; each file alone is atomic all the same.
+        held = False
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def writing_to(root: Path) -> Iterator[None]:
-    """Turn the file system's errors into one line that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise InfrastructureError(f"cannot write to {str(root)!r}: {_advice(error)}") from error
-
-
-def _advice(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full; free some space and run the same command again to go on"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "no permission; choose another folder with --out"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return "it is, or lies below, a file; choose another folder with --out"
-    return f"{error.strerror or error}; choose another folder with --out"
+            held = True
+        yield held

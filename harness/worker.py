@@ -16,12 +16,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import environment
 from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.inputs import inputs_now
 from harness.plan import CellJob
-from harness.records import CellKey, Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
+from harness.records import Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -36,11 +37,15 @@ MEASURE = "harness.measure.cell:measure_cell"
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate")
 
 
-def load_measure(name: str) -> Measure:
+def load_function(name: str) -> Any:
     """The function named ``module:name``."""
     module, _, attribute = name.partition(":")
-    function: Measure = getattr(importlib.import_module(module), attribute)
-    return function
+    return getattr(importlib.import_module(module), attribute)
+
+
+def measure_cell_file(cell: str, out: str, measure: str, progress: Progress, where: Environment) -> None:
+    """Measure the cell of a cell file's text, in this process, into a run's folder."""
+    run_job(CellJob.from_json(cell), Store(Path(out)), measure, progress, where)
 
 
 def run_job(job: CellJob, store: Store, measure: str, progress: Progress, where: Environment) -> Record:
@@ -48,28 +53,29 @@ def run_job(job: CellJob, store: Store, measure: str, progress: Progress, where:
 
     Raises InfrastructureError when the record, or anything that the cell itself writes, meets a full disk.
     """
-    clock = Clock()
+    started = Started(job)
     outcome, samples = attempt(job, measure, progress)
-    record = clock.record(job.key, where, outcome)
     try:
-        store.write(record, samples)
+        return store.write(started.record(where, outcome), samples)
     except ValueError as error:
-        record = clock.record(job.key, where, Failed(failure="error", message=f"unusable measures: {error}"))
-        store.write(record)
-    return record
+        failed = Failed(failure="error", message=f"unusable measures: {error}")
+        return store.write(started.record(where, failed))
 
 
-class Clock:
-    """Start time and duration of a record."""
+class Started:
+    """A cell that begins now: its inputs as they are, and its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: CellJob) -> None:
+        self._key = job.key
+        self._inputs = inputs_now(job)
         self._started_at = datetime.now(UTC)
         self._begin = time.perf_counter()
 
-    def record(self, key: CellKey, where: Environment, outcome: Outcome) -> Record:
+    def record(self, where: Environment, outcome: Outcome) -> Record:
         return Record(
-            key=key,
+            key=self._key,
             environment=where,
+            inputs=self._inputs,
             outcome=outcome,
             started_at=self._started_at.isoformat(timespec="seconds"),
             duration_s=round(time.perf_counter() - self._begin, 3),
@@ -79,16 +85,21 @@ class Clock:
 def attempt(job: CellJob, measure: str, progress: Progress) -> tuple[Outcome, Sequence[SampleOutcome]]:
     """What measuring the cell comes to: its measures, or how it failed."""
     try:
-        result = load_measure(measure)(job, progress)
+        function: Measure = load_function(measure)
+        result = function(job, progress)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InfrastructureError(
-                f"the disk is full ({error}); free some space and run the same command again to go on"
-            ) from error
-        trace = _storable(traceback.format_exc())
-        failed = Failed(failure=failure_kind(error), message=describe(error), traceback=trace)
-        return failed, ()
+        return failed_by(error), ()
     return Ok(measures=result.measures), result.samples
+
+
+def failed_by(error: Exception) -> Failed:
+    """The outcome of what ended in an exception; raises InfrastructureError for a full disk."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise InfrastructureError(
+            f"the disk is full ({error}); free some space and run the same command again to go on"
+        ) from error
+    trace = _storable("".join(traceback.format_exception(error)))
+    return Failed(failure=failure_kind(error), message=describe(error), traceback=trace)
 
 
 def describe(error: Exception) -> str:

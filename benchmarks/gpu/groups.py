@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks.gpu.records import Card, Failed, GpuRecord, path_of, stands, write_record
 from harness.counting.records import CountKey
 from harness.errors import ExitCode, InfrastructureError
+from harness.files import writing_to
 from harness.records import Environment
-from harness.store import writing_to
 
 Launch = Callable[[Sequence[CountKey]], str]
 """Measures cells in another process; how that ended, in words."""

@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.counting.records import CountKey
+from harness.files import replace_file, writing_to
 from harness.records import Environment
-from harness.store import Problem, replace_file, writing_to
+from harness.store import Problem
 
 GPU_SCHEMA: Final = 1
 TOLERANCE = 0.01

@@ -11,11 +11,14 @@ import harness
 from harness.cli.bench import bench_command
 from harness.cli.capacity import plan_command
 from harness.cli.check import check_command
+from harness.cli.compare import compare_command
 from harness.cli.eval import eval_command
+from harness.cli.export import export_command
 from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
 from harness.cli.new import new_command
 from harness.cli.report import report_command
+from harness.cli.timing import time_command
 from harness.cli.train import train_command
 
 app = typer.Typer(
@@ -30,12 +33,15 @@ app = typer.Typer(
 app.command("list")(list_command)
 app.command("new")(new_command)
 app.command("eval")(eval_command)
+app.command("time")(time_command)
 app.command("check")(check_command)
 app.command("bench")(bench_command)
 app.command("plan")(plan_command)
 app.command("train")(train_command)
 app.command("graft")(graft_command)
 app.command("report")(report_command)
+app.command("export")(export_command)
+app.command("compare")(compare_command)
 
 
 def _version(wanted: bool) -> None:

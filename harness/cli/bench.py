@@ -93,7 +93,8 @@ def bench_command(
             optimizer=optimizer,
             plugins=tuple(plugin or ()),
         )
-        records = count(spec, progress_line(sys.stderr))
+        with progress_line(sys.stderr, quiet=as_json) as show:
+            records = count(spec, show)
         if out is not None:
             write_counted(out, records)
         if as_json:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
+from harness.budget import RESERVE, usable_bytes
 from harness.cli.bench import Backbone, Kernel, Methods, Plugins, Resolution, TextTokens
 from harness.cli.errors import Debug, guarded, one_line, progress_line, say
-from harness.errors import NothingMeasuredError, UsageError
+from harness.errors import NothingMeasuredError
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, parse_resolutions
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from harness.counting.capacity import Capacity
     from harness.counting.records import Kernels
-
-DEFAULT_RESERVE = "1GiB"
 
 
 def plan_command(
@@ -32,7 +31,7 @@ def plan_command(
     reserve: Annotated[
         str,
         typer.Option(help="Kept free for what is no tensor: the CUDA context, workspaces, fragmentation."),
-    ] = DEFAULT_RESERVE,
+    ] = RESERVE,
     dtype: Annotated[str, typer.Option(help="bfloat16, float16 or float32.")] = "bfloat16",
     kernels: Kernel = "cuda",
     plugin: Plugins = None,
@@ -47,11 +46,8 @@ def plan_command(
     with guarded(debug):
         from harness.counting.capacity import capacities
         from harness.counting.spec import CountSpec
-        from harness.units import parse_bytes
 
-        budget = parse_bytes(gpu) - (parse_bytes(reserve) if reserve.strip() != "0" else 0)
-        if budget <= 0:
-            raise UsageError(f"nothing of --gpu {gpu} is left beside --reserve {reserve}; give a larger card")
+        budget = usable_bytes(gpu, reserve)
         found: list[Capacity] = []
         for mode, per_frame in (("prefill", 0), ("stream", text_per_frame)):
             spec = CountSpec(
@@ -65,7 +61,8 @@ def plan_command(
                 kernels=cast("Kernels", kernels),
                 plugins=tuple(plugin or ()),
             )
-            found += capacities(spec, budget, progress_line(sys.stderr))
+            with progress_line(sys.stderr, quiet=as_json) as show:
+                found += capacities(spec, budget, show)
         if as_json:
             typer.echo(json.dumps([_document(one) for one in found], indent=1))
         else:

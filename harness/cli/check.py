@@ -45,7 +45,8 @@ def check_command(
         from harness.gate.text import print_report
 
         spec = GateSpec(config=config, baseline=baseline, update=update)
-        report = run_gate(spec, progress_line(sys.stderr))
+        with progress_line(sys.stderr, quiet=as_json) as show:
+            report = run_gate(spec, show)
         if junit is not None:
             write_junit(report, junit)
         if as_json:

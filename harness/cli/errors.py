@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,15 +28,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def progress_line(stream: TextIO) -> Callable[[str], None]:
-    """One line that is written over, on a terminal only."""
+@contextlib.contextmanager
+def progress_line(stream: TextIO, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Shows one line that is written over and is gone at the end; on a terminal only, and not when quiet."""
+    shown = stream.isatty() and not quiet
 
     def show(line: str) -> None:
-        if stream.isatty():
-            stream.write(f"\r\033[K{one_line(line)}\r")
+        if shown:
+            width = shutil.get_terminal_size().columns
+            stream.write(f"\r\033[K{one_line(line)[: width - 1]}\r")
             stream.flush()
 
-    return show
+    try:
+        yield show
+    finally:
+        if shown:
+            stream.write("\r\033[K")
+            stream.flush()
 
 
 def one_line(text: object) -> str:

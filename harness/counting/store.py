@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from harness import strictjson
 from harness.counting.records import COUNT_SCHEMA, CountRecord
-from harness.store import Problem, replace_file, writing_to
+from harness.files import remove_abandoned, replace_files, writing_to
+from harness.schema import Upgrade, parsed
+from harness.store import Problem
 
 FOLDER = "counted"
+
+UPGRADES: dict[int, Upgrade] = {}
+"""From a schema version to the function that lifts a document to the next one."""
 
 
 def write_counted(root: Path, records: Iterable[CountRecord]) -> None:
@@ -20,9 +21,10 @@ def write_counted(root: Path, records: Iterable[CountRecord]) -> None:
     with writing_to(root):
         folder = root / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
         for record in records:
             text = record.model_dump_json(indent=1) + "\n"
-            replace_file(folder / f"{record.key.digest}.json", text.encode())
+            replace_files({folder / f"{record.key.digest}.json": text.encode()})
 
 
 def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
@@ -31,12 +33,8 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
             records.append(_load(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            problems.append(
-                Problem(path, f"{where}: {first['msg']} (this harness reads schema {COUNT_SCHEMA})")
-            )
+        except FileNotFoundError:  # Removed since the folder was listed.
+            continue
         except (OSError, ValueError) as error:
             problems.append(Problem(path, str(error)))
     records.sort(key=_place)
@@ -45,10 +43,15 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
 
 def _load(path: Path) -> CountRecord:
     """One record; raises OSError, or ValueError for a file that does not count."""
-    record = CountRecord.model_validate_json(json.dumps(strictjson.loads(path.read_text(encoding="utf-8"))))
+    record = parse_counted(path.read_text(encoding="utf-8"))
     if path.stem != record.key.digest:
         raise ValueError(f"it holds the scenario {record.key.digest}, not the one it is named after")
     return record
+
+
+def parse_counted(text: str) -> CountRecord:
+    """A counted record from JSON of this schema version or an older one; raises ValueError."""
+    return parsed(CountRecord, text, COUNT_SCHEMA, UPGRADES)
 
 
 def _place(record: CountRecord) -> tuple[str | int, ...]:

@@ -1,4 +1,4 @@
-"""One cell in its own process, on a CPU forked from a server that has torch loaded already."""
+"""Work in a process of its own, on a CPU forked from a server that has torch loaded already."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Literal
 
-from harness import environment
+from harness import environment, worker
 from harness.errors import HarnessError, InfrastructureError
 from harness.plan import CellJob
 from harness.records import Environment, Failed
-from harness.store import Store
-from harness.worker import run_job
 
 PRELOAD = ("harness.execute.preload",)
 
@@ -39,8 +37,21 @@ Message = tuple[Literal["stage", "environment", "infrastructure", "done"], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What a process does: a function, named as ``module:name``, that writes a record.
+
+    It is called with ``arguments``, a function that takes the stage it is in, and the process's environment.
+    """
+
+    function: str
+    arguments: tuple[str, ...]
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a cell's process ended. ``failed`` is None when the process has written a record itself."""
+    """How a process ended. ``failed`` is None when the process has written a record itself."""
 
     failed: Failed | None
     environment: Environment | None
@@ -63,7 +74,23 @@ def run_in_process(
     on_stage: Callable[[str], None],
     on_tick: Callable[[], None] = lambda: None,
 ) -> Ending:
-    """Measure the cell in a process of its own and wait for it.
+    """Measure the cell in a process of its own and wait for it; see :func:`run_errand`."""
+    errand = Errand(
+        function=f"{worker.__name__}:{worker.measure_cell_file.__name__}",
+        arguments=(job.to_json(), str(out), measure),
+        device=job.key.device,
+        threads=job.threads,
+    )
+    return run_errand(errand, timeout_s, on_stage, on_tick)
+
+
+def run_errand(
+    errand: Errand,
+    timeout_s: float,
+    on_stage: Callable[[str], None],
+    on_tick: Callable[[], None] = lambda: None,
+) -> Ending:
+    """Run an errand in a process of its own and wait for it.
 
     The process and all that it started are gone when this returns or raises, Ctrl-C included. Raises
     InfrastructureError when no process can be started or the record could not be written.
@@ -72,8 +99,8 @@ def run_in_process(
     with tempfile.NamedTemporaryFile(prefix="harness-cell-", suffix=".log") as log:
         here, there = multiprocessing.Pipe()
         lifeline, held = multiprocessing.Pipe(duplex=False)
-        process = _context(job.key.device).Process(
-            target=_child, args=(job.to_json(), str(out), measure, log.name, there, lifeline), daemon=True
+        process = _context(errand.device).Process(
+            target=_child, args=(errand, log.name, there, lifeline), daemon=True
         )
         with _main_hidden(), _starting():
             process.start()
@@ -219,8 +246,8 @@ def _main_hidden() -> Iterator[None]:
         sys.modules["__main__"] = real
 
 
-def _child(cell: str, out: str, measure: str, log: str, parent: Connection, lifeline: Connection) -> None:
-    """Body of a cell's process. ``lifeline`` closes at its other end when the parent dies."""
+def _child(errand: Errand, log: str, parent: Connection, lifeline: Connection) -> None:
+    """Body of the process. ``lifeline`` closes at its other end when the parent dies."""
     with contextlib.suppress(OSError):
         os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -228,11 +255,11 @@ def _child(cell: str, out: str, measure: str, log: str, parent: Connection, life
         os.dup2(descriptor, stream)
     faulthandler.enable()
     _die_with(lifeline)
-    job = CellJob.from_json(cell)
-    where = environment.describe(device=job.key.device, threads=job.threads)
+    where = environment.describe(device=errand.device, threads=errand.threads)
     parent.send(("environment", where.model_dump_json()))
     try:
-        run_job(job, Store(Path(out)), measure, lambda text: parent.send(("stage", text)), where)
+        work = worker.load_function(errand.function)
+        work(*errand.arguments, lambda text: parent.send(("stage", text)), where)
     except HarnessError as error:
         parent.send(("infrastructure", str(error)))
     else:

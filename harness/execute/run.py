@@ -9,11 +9,12 @@ from harness import environment
 from harness.errors import InfrastructureError
 from harness.execute.observer import Observer
 from harness.execute.process import PRELOAD, run_in_process, start_server
+from harness.files import replace_files
 from harness.plan import NO_WEIGHTS, Plan, PlannedCell, make_plan
 from harness.records import Failed, Record, Skipped
 from harness.spec import EvalSpec
 from harness.store import Store
-from harness.worker import MEASURE, Clock
+from harness.worker import MEASURE, Started
 
 
 def run_eval(
@@ -54,7 +55,7 @@ def write_cells(plan: Plan, out: Path) -> list[Path]:
         for cell in plan.cells:
             if cell.skip is None:
                 path = folder / f"{cell.key.digest}.json"
-                path.write_text(cell.job.to_json() + "\n", encoding="utf-8")
+                replace_files({path: (cell.job.to_json() + "\n").encode()})
                 paths.append(path)
     except OSError as error:
         raise InfrastructureError(f"cannot write cell files to {str(folder)!r}: {error}") from error
@@ -86,13 +87,11 @@ def _ensure(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observer,
 
 
 def _run_cell(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observer, measure: str) -> Record:
-    clock = Clock()
     job = cell.job
+    started = Started(job)
     if cell.skip is not None:
         where = environment.describe(threads=job.threads)
-        record = clock.record(cell.key, where, Skipped(reason=cell.skip))
-        store.write(record)
-        return record
+        return store.write(started.record(where, Skipped(reason=cell.skip)))
     ending = run_in_process(job, store.root, measure, spec.timeout_s, observer.stage, observer.tick)
     if ending.failed is None:
         written = store.read(cell.key.digest)
@@ -103,9 +102,7 @@ def _run_cell(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observe
             )
         return written
     where = ending.environment or environment.describe(threads=job.threads)
-    record = clock.record(cell.key, where, ending.failed)
-    store.write(record)
-    return record
+    return store.write(started.record(where, ending.failed))
 
 
 def _forget_skip(cell: PlannedCell, store: Store) -> None:

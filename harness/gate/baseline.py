@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.counting.records import COUNT_SCHEMA, Alive, CountRecord, NotCounted
 from harness.errors import InfrastructureError, UsageError
+from harness.files import replace_file
 from harness.gate.names import cell_name
 from harness.records import Environment
-from harness.store import replace_file
 
 BASELINE_SCHEMA: Final = 1
 KEPT_ALIVE: Final = 6

@@ -7,9 +7,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.errors import InfrastructureError
+from harness.files import replace_file
 from harness.gate.checks import Check
 from harness.gate.run import GateReport
-from harness.store import replace_file
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold, not even escaped."""

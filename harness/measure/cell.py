@@ -51,7 +51,7 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     key = job.key
     progress("loading")
     task = load_task(key)
-    model = _load_model(job)
+    model = load_job_model(job)
     progress("frames")
     cache = EntryCache(job.cache_dir / "views", progress)
     asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
@@ -118,7 +118,8 @@ def extrapolates(key: CellKey, trained_on: TrainedRange | None) -> bool | None:
     return not inside
 
 
-def _load_model(job: CellJob) -> FusedModel:
+def load_job_model(job: CellJob) -> FusedModel:
+    """The model of a cell, with trained or random weights, on its device."""
     key = job.key
     dtype: torch.dtype = getattr(torch, key.dtype)
     if job.weights_path is not None:

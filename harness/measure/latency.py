@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.measure.collector import collector_off
 from harness.measure.views import pixels_of
@@ -17,6 +17,7 @@ from harness.records import Latency, Timing
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -32,41 +33,65 @@ class Repeats:
     budget_s: float = 0.5
 
 
-def measure_latency(workload: Workload, repeats: Repeats | None = None) -> Latency:
-    """Time encode, prefill, the last frame's append and a decoding step.
+@dataclass(frozen=True, slots=True)
+class Section(Generic[T]):
+    """A phase to time: ``run(prepare())``, of which ``prepare`` is not timed."""
 
-    With one frame the append goes to a session that holds no frame yet.
+    run: Callable[[T], object]
+    prepare: Callable[[], T]
+
+
+def fusion_sections(workload: Workload) -> dict[str, Section[Any]]:
+    """What the fusion method has a part in: prefill, the last frame's append and a decoding step.
+
+    With one frame the append goes to a session that holds no frame yet. Every step goes on from the same
+    session, the question's first token decoded: what one pass leaves behind lies in memory otherwise than
+    what grew token by token, so the first step is slower than those after it.
     """
-    model, device = workload.model, workload.features.device
-    pixels = pixels_of(workload.stream.frames).to(device)
-    others = workload.before_last_frame()
-    decoding = workload.asked()
-    repeats = repeats or Repeats()
-    return Latency(
-        encode=collect(model.encode, device, lambda: pixels, repeats),
-        prefill=collect(workload.prefill, device, model.session, repeats),
-        per_frame=collect(workload.append_last_frame, device, others.fork, repeats),
-        per_token=collect(type(decoding).step, device, lambda: decoding, repeats),
-    )
+    others, decoding = workload.before_last_frame(), workload.asked()
+    decoding.step()
+    return {
+        "prefill": Section(workload.prefill, workload.model.session),
+        "per_frame": Section(workload.append_last_frame, others.fork),
+        "per_token": Section(type(decoding).step, decoding.fork),
+    }
 
 
-def collect(
-    section: Callable[[T], object], device: torch.device, prepare: Callable[[], T], repeats: Repeats
-) -> Timing:
-    """Time ``section(prepare())`` repeatedly; ``prepare`` is not timed."""
+def measure_latency(workload: Workload, repeats: Repeats | None = None) -> Latency:
+    """Time encode and every section of the fusion method."""
+    device, repeats = workload.features.device, repeats or Repeats()
+    sections = {"encode": encode_section(workload), **fusion_sections(workload)}
+    return Latency(**{name: collect(section, device, repeats) for name, section in sections.items()})
+
+
+def encode_section(workload: Workload) -> Section[Tensor]:
+    """Vision encoding of all frames at once."""
+    pixels_fhwc = pixels_of(workload.stream.frames).to(workload.features.device)
+    return Section(workload.model.encode, lambda: pixels_fhwc)
+
+
+def collect(section: Section[T], device: torch.device, repeats: Repeats) -> Timing:
+    """Time a section repeatedly."""
     for _ in range(WARM_UPS):
-        section(prepare())
+        section.run(section.prepare())
     raw_ns: list[int] = []
     spent_ns = 0
     with collector_off():
         while len(raw_ns) < repeats.least or (
             spent_ns < repeats.budget_s * 1e9 and len(raw_ns) < repeats.most
         ):
-            given = prepare()
-            synchronize(device)
-            begin = time.perf_counter_ns()
-            section(given)
-            synchronize(device)
-            raw_ns.append(time.perf_counter_ns() - begin)
+            raw_ns.append(elapsed_ns(section, device))
             spent_ns += raw_ns[-1]
     return Timing(raw_ms=tuple(nanoseconds / 1e6 for nanoseconds in raw_ns))
+
+
+def elapsed_ns(section: Section[T], device: torch.device, repetitions: int = 1) -> int:
+    """Nanoseconds that running the section takes, so many times in a row, all prepared before."""
+    given = [section.prepare() for _ in range(repetitions)]
+    run = section.run
+    synchronize(device)
+    begin = time.perf_counter_ns()
+    for one in given:
+        run(one)
+    synchronize(device)
+    return time.perf_counter_ns() - begin

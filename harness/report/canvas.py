@@ -7,24 +7,27 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from PIL import Image
 
-from harness.report.points import numeric, rows_of
-from harness.report.text import listed, numbered, plot
+from harness.report.plots.model import Axis as Direction
+from harness.report.text import plot
 
 PANEL_WIDTH = 3.1
 PANEL_HEIGHT = 2.05
 LEGEND_ROW = 0.16
 DPI = 200
+MOST_PIXELS = 1600
+"""Width of a page's picture."""
+PICTURE_COLORS = 96
 INK = "#333333"
 FAINT = "#666666"
 
@@ -67,11 +70,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as PNG, 200 dots per inch, as SVG and as PDF; the same data give the same bytes."""
+    """A figure as PNG, 200 dots per inch, as SVG, as PDF, and small for a page; equal data give equal bytes."""
 
     png: bytes
     svg: bytes
     pdf: bytes
+    webp: bytes
 
 
 def render(figure: Figure) -> Drawing:
@@ -84,7 +88,23 @@ def render(figure: Figure) -> Drawing:
         figure.savefig(vector, format="svg", metadata={"Date": None})
         figure.savefig(page, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     lines = [line.rstrip() for line in vector.getvalue().splitlines()]
-    return Drawing(png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode(), pdf=page.getvalue())
+    return Drawing(
+        png=bitmap.getvalue(),
+        svg=("\n".join(lines) + "\n").encode(),
+        pdf=page.getvalue(),
+        webp=_small(bitmap.getvalue()),
+    )
+
+
+def _small(png: bytes) -> bytes:
+    """The picture as WebP with few colours, which is a fraction of the PNG."""
+    image = Image.open(BytesIO(png)).convert("RGB")
+    scale = min(1.0, MOST_PIXELS / image.width)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    few = image.quantize(PICTURE_COLORS, dither=Image.Dither.NONE).convert("RGB")
+    small = BytesIO()
+    few.save(small, "WEBP", lossless=True, quality=60, method=4)
+    return small.getvalue()
 
 
 def add_header(figure: Figure, title: str, handles: Sequence[Line2D | Patch]) -> None:
@@ -102,10 +122,10 @@ def add_header(figure: Figure, title: str, handles: Sequence[Line2D | Patch]) ->
     )
 
 
-def add_footer(figure: Figure, cells: pd.DataFrame) -> None:
+def add_footer(figure: Figure, notes: Sequence[str]) -> None:
     """Where the numbers come from, in small print at the lower edge."""
     per_line = int(figure.get_figwidth() / 0.046)
-    lines = [part for line in footer_lines(cells) for part in textwrap.wrap(line, per_line)]
+    lines = [part for line in notes for part in textwrap.wrap(line, per_line)]
     figure.supxlabel(
         "\n".join(plot(line, longest=per_line) for line in lines),
         fontsize=6,
@@ -115,58 +135,13 @@ def add_footer(figure: Figure, cells: pd.DataFrame) -> None:
     )
 
 
-def footer_lines(cells: pd.DataFrame) -> list[str]:
-    """Hardware, versions, commit, sample sizes and seeds of the successful cells (of all where none is)."""
-    ok = cells[cells["outcome"] == "ok"]
-    shown = ok if len(ok) else cells
-    hardware = [
-        " + ".join(part for part in (_text(row["env_cpu"]), _text(row["env_gpu"])) if part)
-        + f", {numbered(row['env_threads'], 'thread')}"
-        for row in rows_of(shown[["env_cpu", "env_gpu", "env_threads"]].drop_duplicates())
-    ]
-    versions = [
-        f"harness {row['env_harness']}, commit {_text(row['env_commit'])[:10] or 'unknown'}"
-        + ("+dirty" if row["env_dirty"] is True else "")
-        for row in rows_of(shown[["env_harness", "env_commit", "env_dirty"]].drop_duplicates())
-    ]
-    torch = sorted(set(shown["env_torch"].astype(str)))
-    seeds = sorted(set(shown["seed"]))
-    return [
-        "; ".join(hardware),
-        f"torch {' / '.join(torch)}; " + "; ".join(versions),
-        f"{_range(ok['questions'], 'question')} from {_range(ok['clips'], 'clip')} per cell; "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}",
-    ]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _range(column: pd.Series, noun: str) -> str:
-    values = numeric(column).dropna()
-    if not len(values):
-        return f"unknown number of {noun}s"
-    low, high = int(values.min()), int(values.max())
-    return numbered(low, noun) if low == high else f"{low:,} to {high:,} {noun}s"
-
-
-def log2_x(axes: Axes, ticks: list[float], labels: list[str] | None = None) -> None:
-    """A base-2 logarithmic x axis with ticks at the measured sizes only."""
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    texts = labels or [f"{tick:g}" for tick in ticks]
-    axes.set_xticks(ticks, texts)
-    low, high = min(ticks), max(ticks)
-    margin = max((high / low) ** 0.06, 1.12)
-    axes.set_xlim(low / margin, high * margin)
-
-
-def log2_y(axes: Axes) -> None:
-    """A base-2 logarithmic y axis with plain numbers."""
-    axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_locator(LogLocator(base=2, numticks=8))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+def apply(axes: Axes, axis: Direction, direction: Literal["x", "y"]) -> None:
+    """The range, scale and ticks of one direction."""
+    along = axes.xaxis if direction == "x" else axes.yaxis
+    if axis.log2:
+        (axes.set_xscale if direction == "x" else axes.set_yscale)("log", base=2)
+    if axis.ticks:
+        along.set_major_locator(FixedLocator(list(axis.ticks)))
+        along.set_major_formatter(FixedFormatter([plot(text) for text in axis.texts]))
+    along.set_minor_locator(NullLocator())
+    (axes.set_xlim if direction == "x" else axes.set_ylim)(axis.low, axis.high)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import pandas as pd
 
+from harness.answers import Question, Scores, mean_over, mean_scores, scores
 from harness.records import SampleOutcome
 from harness.report.points import numeric
 from harness.report.style import ordered
-from harness.stats.paired import PairedDifference, paired_difference
+from harness.stats.multiple import holm
+from harness.stats.paired import PairedDifference, PairedScores, paired_differences
+from harness.stats.seeds import SeedSpread, seed_difference
 
 LEVEL = 0.05
 
@@ -26,6 +28,7 @@ class Comparison:
 
     It is borne where both sides have two models or more, every model of one side is above every model of the
     other, and the paired test over clips rejects equality at 5 % after Holm's correction for all pairs.
+    ``seed_spread`` is the difference by seed over the same questions, None below two shared seeds.
     """
 
     better: str
@@ -35,6 +38,7 @@ class Comparison:
     questions: int
     models: tuple[int, int]
     seeds_apart: bool
+    seed_spread: SeedSpread | None
 
     @property
     def borne(self) -> bool:
@@ -44,67 +48,63 @@ class Comparison:
 def compare(cells: pd.DataFrame, samples: Samples) -> list[Comparison]:
     """Every pair of methods that answered the same questions; ``cells`` are those of one place."""
     ok = cells[(cells["outcome"] == "ok") & numeric(cells["accuracy"]).notna()]
-    scores: dict[str, dict[tuple[str, str], float]] = {}
-    groups: dict[tuple[str, str], str] = {}
-    for label in ordered(list(zip(ok["method"], ok["method_name"], strict=True))):
-        found = [samples[digest] for digest in ok[ok["method"] == label]["digest"] if digest in samples]
-        scores[label] = _mean_scores(found)
-        groups |= {(one.sample, one.question): one.group for outcomes in found for one in outcomes}
+    digests = [digest for digest in ok["digest"] if digest in samples]
+    answers = {digest: scores(samples[digest]) for digest in digests}
+    groups = {(one.sample, one.question): one.group for digest in digests for one in samples[digest]}
+    sides = {
+        label: _Side(
+            accuracies=numeric(rows["accuracy"]).tolist(),
+            by_seed=[
+                (int(seed), answers[digest])
+                for seed, digest in zip(rows["seed"], rows["digest"], strict=True)
+                if digest in answers
+            ],
+        )
+        for label in ordered(list(zip(ok["method"], ok["method_name"], strict=True)))
+        for rows in [ok[ok["method"] == label]]
+    }
+    means = {label: mean_scores([model for _, model in side.by_seed]) for label, side in sides.items()}
     pairs = []
-    for first, second in combinations(scores, 2):
-        common = sorted(scores[first].keys() & scores[second].keys())
+    for first, second in combinations(sides, 2):
+        common = sorted(means[first].keys() & means[second].keys())
         if common:
-            pairs.append(_compare_pair(first, second, common, scores, groups, ok))
-    return _holm(pairs)
-
-
-def _mean_scores(models: Sequence[Sequence[SampleOutcome]]) -> dict[tuple[str, str], float]:
-    """The mean score per question over models, for the questions that every model was scored on."""
-    values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for outcomes in models:
-        for one in outcomes:
-            if one.status != "error":
-                values[one.sample, one.question].append(one.value or 0.0)
-    return {
-        question: sum(given) / len(given) for question, given in values.items() if len(given) == len(models)
-    }
-
-
-def _compare_pair(
-    first: str,
-    second: str,
-    common: list[tuple[str, str]],
-    scores: Mapping[str, Mapping[tuple[str, str], float]],
-    groups: Mapping[tuple[str, str], str],
-    cells: pd.DataFrame,
-) -> Comparison:
-    totals = {label: sum(scores[label][question] for question in common) for label in (first, second)}
-    better, worse = (first, second) if totals[first] >= totals[second] else (second, first)
-    difference = paired_difference(
-        [scores[better][question] for question in common],
-        [scores[worse][question] for question in common],
-        [groups[question] for question in common],
+            totals = {label: mean_over([means[label][one] for one in common]) for label in (first, second)}
+            better, worse = (first, second) if totals[first] >= totals[second] else (second, first)
+            pairs.append((better, worse, common))
+    differences = paired_differences(
+        [
+            PairedScores(
+                first=[means[better][question] for question in common],
+                second=[means[worse][question] for question in common],
+                groups=[groups[question] for question in common],
+            )
+            for better, worse, common in pairs
+        ]
     )
-    means = {
-        label: numeric(cells[cells["method"] == label]["accuracy"]).tolist() for label in (better, worse)
-    }
-    return Comparison(
-        better=better,
-        worse=worse,
-        difference=difference,
-        adjusted_p=difference.p_value,
-        questions=len(common),
-        models=(len(means[better]), len(means[worse])),
-        seeds_apart=min(means[better]) > max(means[worse]),
-    )
+    adjusted = holm([difference.p_value for difference in differences])
+    return [
+        Comparison(
+            better=better,
+            worse=worse,
+            difference=difference,
+            adjusted_p=p_value,
+            questions=len(common),
+            models=(len(sides[better].accuracies), len(sides[worse].accuracies)),
+            seeds_apart=min(sides[better].accuracies) > max(sides[worse].accuracies),
+            seed_spread=seed_difference(sides[better].over(common), sides[worse].over(common)),
+        )
+        for (better, worse, common), difference, p_value in zip(pairs, differences, adjusted, strict=True)
+    ]
 
 
-def _holm(pairs: list[Comparison]) -> list[Comparison]:
-    """Holm's step-down correction of the p-values, keeping the order of the pairs."""
-    order = sorted(range(len(pairs)), key=lambda index: pairs[index].difference.p_value)
-    adjusted = [1.0] * len(pairs)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, pairs[index].difference.p_value * (len(pairs) - rank)))
-        adjusted[index] = largest
-    return [replace(pair, adjusted_p=p_value) for pair, p_value in zip(pairs, adjusted, strict=True)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """One method's models at the place: their accuracies, and by seed the answers that can be read."""
+
+    accuracies: list[float]
+    by_seed: list[tuple[int, Scores]]
+
+    def over(self, questions: Sequence[Question]) -> list[tuple[int, float]]:
+        return [
+            (seed, mean_over([model[question] for question in questions])) for seed, model in self.by_seed
+        ]

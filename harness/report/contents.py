@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.document import Block, Document, Notice, Section
+from harness.report.document import Document, Notice, Section
 from harness.report.evidence import Evidence
+from harness.report.frame import method_labels
 from harness.report.made import made, made_section
-from harness.report.sections import provenance, task
+from harness.report.sections import latency, memory, provenance, published, summary, task
 from harness.report.style import ordered
-from harness.report.text import numbered
+from harness.timing.frame import labels_of
 
 
 def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
     """The report of a run; ``files`` are the CSV files beside it with what they hold."""
-    sections = [Section(title="Summary", blocks=tuple(_notices(evidence)))]
+    sections: list[Section | None] = []
     found = made("what can be compared", task.setting_list, evidence)
     if isinstance(found, Notice):
         sections.append(Section(title="Tasks", blocks=(found,)))
-    else:
-        sections += [made_section(setting.title, task.section, setting, evidence) for setting in found]
+        found = []
+    sections.insert(0, made_section("Summary", summary.section, evidence, found))
+    sections += [made_section(setting.title, task.section, setting, evidence) for setting in found]
+    sections.append(made_section("Memory", memory.section, evidence, found))
+    sections.append(made_section("Latency ratios", latency.section, evidence))
+    sections.append(made_section("Beside published figures", published.section, evidence, found))
     sections.append(made_section("Provenance", provenance.section, evidence, files))
     pairs = list(zip(evidence.cells["method"], evidence.cells["method_name"], strict=True))
+    counted = [record.key for record in evidence.counted]
+    labels = method_labels(counted, evidence.defaults)
+    pairs += [(label, key.method) for label, key in zip(labels, counted, strict=True)]
+    for record, names_ in zip(evidence.timings, labels_of(evidence.timings, evidence.defaults), strict=True):
+        pairs += [(label, one.method) for label, one in zip(names_, record.key.methods, strict=True)]
     names = dict(pairs)
     return Document(
         title=f"Report of {evidence.run}",
-        sections=tuple(sections),
+        sections=tuple(one for one in sections if one is not None),
         methods=tuple((label, names[label]) for label in ordered(pairs)),
     )
-
-
-def _notices(evidence: Evidence) -> list[Block]:
-    cells = evidence.cells
-    if not len(cells):
-        return [Notice("There are no records in this run, so there is nothing to report.")]
-    if not (cells["outcome"] == "ok").any():
-        return [
-            Notice(f"None of the {numbered(len(cells), 'cell')} was measured; the reasons are listed below.")
-        ]
-    return []

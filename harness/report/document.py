@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from matplotlib.figure import Figure as Drawing
-
+from harness.report.plots.model import Plot
 from harness.report.text import NO_DATA
 
 
@@ -62,11 +61,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A picture under a name that is a file's stem; ``draw`` makes it, called once."""
+    """A plot under a name that is a file's stem."""
 
     name: str
     caption: str
-    draw: Callable[[], Drawing]
+    plot: Plot
     source: Source = Source()
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from harness import registry
 from harness.counting.records import CountRecord
+from harness.counting.store import FOLDER as COUNTED
 from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
-from harness.report.frame import kinds_to_frame, records_to_frame
+from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
 from harness.report.plausible import doubt, misfit
 from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
+from harness.timing.records import TimingRecord
+from harness.timing.store import FOLDER as TIMINGS
+from harness.timing.store import load_timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,8 @@ class Evidence:
     """A run: its records, what could not be read, and the same as frames.
 
     ``run`` is the folder as a command line names it; ``cells`` and ``kinds`` are those of
-    :mod:`harness.report.frame`; ``counted`` are the run's counted scenarios, which may be none.
+    :mod:`harness.report.frame`; ``counted`` are the run's counted scenarios and ``timings`` its interleaved
+    timings, of which there may be none.
     """
 
     run: str
@@ -35,6 +40,9 @@ class Evidence:
     kinds: pd.DataFrame
     samples: Samples
     counted: Sequence[CountRecord]
+    timings: Sequence[TimingRecord] = ()
+    defaults: Defaults = field(default_factory=dict)
+    """Default configs of the methods that are known here, which labels leave out."""
 
     def export(self, table: str = "cells", **filters: object) -> str:
         """The command that lists the records behind a number; values are one or several, in order."""
@@ -48,25 +56,40 @@ class Evidence:
 
 def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
-    loaded, problems = load_records(run_dir)
+    counted, uncounted = load_counted(run_dir)
+    timings, untimed = load_timings(run_dir)
+    loaded, problems = load_cells(run_dir)
     doubts = {record.key.digest: doubt(record) for record in loaded}
     records = [record for record in loaded if doubts[record.key.digest] is None]
     implausible = [
         Problem(run_dir / "records" / f"{digest}.json", reason) for digest, reason in doubts.items() if reason
     ]
     samples, without = _load_samples(run_dir, records)
-    counted, uncounted = load_counted(run_dir)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
-    defaults = _defaults({record.key.method for record in records})
+    timed = {method.method for one in timings for method in one.key.methods}
+    defaults = _defaults(
+        {record.key.method for record in records} | {one.key.method for one in counted} | timed
+    )
     return Evidence(
         run=_named(run_dir),
         records=records,
-        problems=[*problems, *implausible, *without, *uncounted],
+        problems=[*problems, *implausible, *without, *uncounted, *untimed],
         cells=records_to_frame(records, clips, defaults),
         kinds=kinds_to_frame(records, defaults),
         samples=samples,
         counted=counted,
+        timings=timings,
+        defaults=defaults,
     )
+
+
+def load_cells(run_dir: Path) -> tuple[list[Record], list[Problem]]:
+    """The cells of a run; none where memory was counted, or methods timed, into a folder of its own.
+
+    Raises UsageError for a folder that is no run's.
+    """
+    beside = any((run_dir / folder).is_dir() for folder in (COUNTED, TIMINGS))
+    return ([], []) if beside and not Store(run_dir).records_dir.is_dir() else load_records(run_dir)
 
 
 def _named(run_dir: Path) -> str:

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from harness.records import Accuracy, CellKey, Environment, Failed, Measures, Ok, Record, Skipped, Timing
+from harness.plan import MethodKey
+from harness.records import Accuracy, Failed, Inputs, Measures, Ok, Record, Skipped, Timing
 from harness.spec import NamedSpec
 
 SETTING = (
@@ -32,19 +33,46 @@ SETTING = (
 POINT = ("method", "frames", "height", "width")
 """What names a point of a curve within a setting."""
 
+ROW_ORDER = (*SETTING, *POINT, "seed", "weights")
+
+IDENTITY = (
+    "digest",
+    *SETTING,
+    "method",
+    "method_name",
+    "frames",
+    "height",
+    "width",
+    "resolution",
+    "seed",
+    "weights",
+)
+"""What a row about a part of a cell tells of the cell."""
+
 CELL_COLUMNS: dict[str, str] = {
-    "digest": "names the record's file",
-    **dict.fromkeys(SETTING, "part of the setting, see SETTING"),
+    "digest": "names the record's file, records/DIGEST.json, and its answers, samples/DIGEST.jsonl.gz",
+    "task": "registered name",
+    "task_version": "version of its prompts, sampler and scorer",
+    "task_config": "settings of the task, canonical JSON",
+    "backbone": "registered name, or a name made from the folder",
+    "dtype": "of weights and activations",
+    "device": "where the cell ran",
+    "batch": "samples per forward pass where accuracy is measured",
+    "limit": "most samples of the task, or all",
+    "view_seed": "seed of the frame sampler",
     "method": "label: the name, with the config fields that were set as on the command line",
     "method_name": "registered name",
-    "method_config": "canonical JSON",
+    "method_config": "every setting of the method, canonical JSON",
     "frames": "frames per sample",
     "height": "pixels",
     "width": "pixels",
     "resolution": "label: the side in pixels, or height x width where they differ",
     "side_px": "square root of height times width, pixels",
     "seed": "seed of the trained model",
-    "weights": "hash of the trained weights",
+    "weights": "hash of the trained weights, random, or none where they are missing",
+    "plugins": "files that registered more, as given, each with @ and the hash of its content; None where "
+    "unknown, as in schema 1",
+    "model_folders": "folders searched for weights, as given; None where unknown, as in schema 1",
     "outcome": "ok, failed or skipped",
     "failure": "kind of failure",
     "message": "first line of the failure's message or the skip's reason",
@@ -82,7 +110,18 @@ CELL_COLUMNS: dict[str, str] = {
     "prefill_flops": "floating point operations of the prefill",
     "frames_digest": "hash over every frame that was shown",
     "attention_routes": "attention kernels that ran",
-    **{f"env_{name}": "environment" for name in Environment.model_fields},
+    "env_harness": "version of the harness",
+    "env_python": "version",
+    "env_torch": "version and build",
+    "env_transformers": "version",
+    "env_platform": "operating system",
+    "env_cpu": "processor",
+    "env_cpu_count": "processors of the machine",
+    "env_threads": "CPU threads of the cell",
+    "env_gpu": "graphics card; None on a CPU",
+    "env_cuda": "version; None on a CPU",
+    "env_commit": "commit of the harness; None outside a checkout",
+    "env_dirty": "whether the harness's code differed from that commit",
     "started_at": "UTC, ISO 8601",
     "duration_s": "wall seconds of the cell",
 }
@@ -111,7 +150,7 @@ Defaults = Mapping[str, Mapping[str, object]]
 """Method to its default config as JSON values."""
 
 
-def method_labels(keys: Sequence[CellKey], defaults: Defaults = MappingProxyType({})) -> list[str]:
+def method_labels(keys: Sequence[MethodKey], defaults: Defaults = MappingProxyType({})) -> list[str]:
     """One label per key.
 
     Where the method's defaults are known, its name as on the command line: alone or with the fields that were
@@ -130,12 +169,12 @@ def method_labels(keys: Sequence[CellKey], defaults: Defaults = MappingProxyType
     ]
 
 
-def _as_set(key: CellKey, default: Mapping[str, object]) -> str:
+def _as_set(key: MethodKey, default: Mapping[str, object]) -> str:
     changed = {field: value for field, value in key.method_config.items() if value != default.get(field)}
     return str(NamedSpec(key.method, changed))
 
 
-def _as_differing(key: CellKey, configs: Sequence[Mapping[str, object]]) -> str:
+def _as_differing(key: MethodKey, configs: Sequence[Mapping[str, object]]) -> str:
     fields = {field for config in configs for field in config}
     differing = sorted(field for field in fields if len({_json(c.get(field)) for c in configs}) > 1)
     values = ", ".join(f"{field}={_plain(key.method_config.get(field))}" for field in differing)
@@ -198,7 +237,14 @@ def _measures(measures: Measures) -> dict[str, object]:
     }
 
 
-def _first_line(text: str) -> str:
+def _inputs(inputs: Inputs | None) -> dict[str, object]:
+    if inputs is None:
+        return {"plugins": None, "model_folders": None}
+    plugins = (f"{plugin.path}@{plugin.sha256 or 'unknown'}" for plugin in inputs.plugins)
+    return {"plugins": ", ".join(plugins), "model_folders": ", ".join(inputs.models)}
+
+
+def first_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[0] if lines else ""
 
@@ -221,6 +267,7 @@ def _identity(record: Record, label: str) -> dict[str, object]:
         "backbone": key.backbone,
         "weights": key.weights,
         "seed": key.seed,
+        **_inputs(record.inputs),
         "view_seed": key.view_seed,
         "limit": "all" if key.limit is None else str(key.limit),
         "batch": key.batch,
@@ -237,12 +284,12 @@ def resolution_label(height: int, width: int) -> str:
     return str(height) if height == width else f"{height}x{width}"
 
 
-def records_to_frame(
+def cell_rows(
     records: Sequence[Record],
     clips: Mapping[str, int] | None = None,
     defaults: Defaults = MappingProxyType({}),
-) -> pd.DataFrame:
-    """One row per record with the columns of :data:`CELL_COLUMNS`, in a stable order.
+) -> list[dict[str, object]]:
+    """One row per record: what there is of :data:`CELL_COLUMNS`, and bytes by kind of state.
 
     ``clips`` maps a cell's digest to its number of independent groups of questions, where known; for
     ``defaults`` see :func:`method_labels`.
@@ -255,26 +302,26 @@ def records_to_frame(
             case Ok(measures=measures):
                 row |= {"outcome": "ok", **_measures(measures)}
             case Failed(failure=failure, message=message):
-                row |= {"outcome": "failed", "failure": failure, "message": _first_line(message)}
+                row |= {"outcome": "failed", "failure": failure, "message": first_line(message)}
             case Skipped(reason=reason):
-                row |= {"outcome": "skipped", "message": _first_line(reason)}
+                row |= {"outcome": "skipped", "message": first_line(reason)}
         rows.append(row)
-    return _ordered(rows, list(CELL_COLUMNS), sort=[*SETTING, *POINT, "seed", "weights"])
+    return rows
 
 
-def kinds_to_frame(records: Sequence[Record], defaults: Defaults = MappingProxyType({})) -> pd.DataFrame:
+def records_to_frame(
+    records: Sequence[Record],
+    clips: Mapping[str, int] | None = None,
+    defaults: Defaults = MappingProxyType({}),
+) -> pd.DataFrame:
+    """The rows of :func:`cell_rows` with all columns of :data:`CELL_COLUMNS`, in a stable order."""
+    return _ordered(cell_rows(records, clips, defaults), list(CELL_COLUMNS), sort=list(ROW_ORDER))
+
+
+def kind_rows(
+    records: Sequence[Record], defaults: Defaults = MappingProxyType({})
+) -> list[dict[str, object]]:
     """One row per successful record and kind of question: what identifies it and :data:`KIND_COLUMNS`."""
-    identity = [
-        *SETTING,
-        "method",
-        "method_name",
-        "frames",
-        "height",
-        "width",
-        "resolution",
-        "seed",
-        "weights",
-    ]
     rows = []
     labels = method_labels([record.key for record in records], defaults)
     for record, label in zip(records, labels, strict=True):
@@ -282,12 +329,17 @@ def kinds_to_frame(records: Sequence[Record], defaults: Defaults = MappingProxyT
             known = _identity(record, label)
             for kind, accuracy in record.outcome.measures.by_kind.items():
                 rows.append(
-                    {name: known[name] for name in identity}
+                    {name: known[name] for name in IDENTITY}
                     | {"kind": kind, "extrapolated": record.outcome.measures.extrapolated}
                     | _accuracy(accuracy)
                 )
-    columns = [*identity, "extrapolated", *KIND_COLUMNS]
-    return _ordered(rows, columns, sort=[*SETTING, *POINT, "seed", "weights"])
+    return rows
+
+
+def kinds_to_frame(records: Sequence[Record], defaults: Defaults = MappingProxyType({})) -> pd.DataFrame:
+    """The rows of :func:`kind_rows` with all their columns, in a stable order."""
+    columns = [*IDENTITY, "extrapolated", *KIND_COLUMNS]
+    return _ordered(kind_rows(records, defaults), columns, sort=list(ROW_ORDER))
 
 
 def _ordered(rows: list[dict[str, object]], columns: list[str], sort: list[str]) -> pd.DataFrame:

@@ -1,70 +1,55 @@
-"""What several figures draw: reference levels, their legend, and labels that keep out of each other's way."""
+"""What several figures draw: their legend, and labels that keep out of each other's way."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox
 
 from harness.report.canvas import FAINT
-from harness.report.points import numeric
-from harness.report.style import EXTRAPOLATED_LINE, Look, Reference, ordered
+from harness.report.plots.model import Lines, Plot
+from harness.report.style import COUNTED_LINE, EXTRAPOLATED_LINE, LEVELS, Look
 from harness.report.text import plot
+
+FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 3.2, "alpha": 0.55}
 
 _OFFSETS = ((0, 8), (0, -8), (9, 0), (-9, 0), (8, 8), (-8, 8), (8, -8), (-8, -8), (0, 16), (0, -16))
 """Where a label may stand from its point, in typographic points, best first."""
 
 
-def draw_references(axes: Axes, points: pd.DataFrame, x: str, references: Mapping[str, Reference]) -> None:
-    """The levels of chance and the oracles against ``x``; they move with the kinds that can be asked."""
-    for column, reference in references.items():
-        levels = points.groupby(x)[column].mean().dropna()
-        if len(levels) == 1:
-            axes.axhline(levels.iloc[0], **reference.line_style(), label=reference.label, zorder=1.5)
-        elif len(levels):
-            axes.plot(levels.index, levels, **reference.line_style(), label=reference.label, zorder=1.5)
-
-
-def legend_entries(
-    points: pd.DataFrame, look: Mapping[str, Look], references: Mapping[str, Reference]
-) -> list[Line2D | Patch]:
-    """Methods, references that have data, single seeds and extrapolation, each where it occurs."""
+def legend_entries(plot_shown: Plot, look: Mapping[str, Look]) -> list[Line2D | Patch]:
+    """Methods, levels, and what the other marks mean, each where it occurs."""
+    lines = [panel for panel in plot_shown.panels if isinstance(panel, Lines)]
+    series = [one for panel in lines for one in panel.series]
     handles: list[Line2D | Patch] = [
-        Line2D(
-            [],
-            [],
-            color=look[label].color,
-            linestyle=look[label].line,
-            marker=look[label].marker,
-            markersize=5,
-            label=plot(label),
-        )
-        for label in ordered(list(zip(points["method"], points["method_name"], strict=True)))
+        Line2D([], [], color=look[label].color, marker=look[label].marker, markersize=5, label=plot(label))
+        for label in plot_shown.methods()
+        if label in look
     ]
+    levels = {one.name for one in series if one.role == "level"}
     handles += [
-        Line2D([], [], **reference.line_style(), label=reference.label)
-        for column, reference in references.items()
-        if numeric(points[column]).notna().any()
+        Line2D([], [], **reference.line_style(), label=name)
+        for name, reference in LEVELS.items()
+        if name in levels
     ]
-    if len(points) and points["models"].max() > 1:
-        dots: dict[str, Any] = {
-            "color": FAINT,
-            "marker": "o",
-            "markersize": 3,
-            "markeredgewidth": 0,
-            "linestyle": "none",
-        }
-        handles.append(Line2D([], [], **dots, label="single seeds, beside their mean"))
-    if points["extrapolated"].any():
-        hollow: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 5, "markerfacecolor": "white"}
-        handles.append(
-            Line2D([], [], **hollow, linestyle=EXTRAPOLATED_LINE, label="extrapolated beyond training")
-        )
+    faint: dict[str, Any] = {"color": FAINT, "marker": "o", "linestyle": "none"}
+    if any(one.role == "single" for one in series):
+        handles.append(Line2D([], [], **faint, markersize=3, markeredgewidth=0, label="single seeds"))
+    if any(any(one.hollow) for one in series):
+        hollow: dict[str, Any] = faint | {"linestyle": EXTRAPOLATED_LINE, "markerfacecolor": "white"}
+        handles.append(Line2D([], [], **hollow, markersize=5, label="extrapolated beyond training"))
+    if any(one.role == "counted" for one in series):
+        handles.append(Line2D([], [], color=FAINT, linestyle=COUNTED_LINE, label="counted, not measured"))
+    if any(one.role == "front" for one in series):
+        handles.append(Line2D([], [], **FRONT, label="Pareto front"))
+    if any(one.low for one in series):
+        handles.append(Patch(color=FAINT, alpha=0.2, label="95 % interval, or quartiles of times"))
+    if any(panel.failures for panel in lines):
+        handles.append(Line2D([], [], **(faint | {"marker": "X"}), label="failed at this size"))
     return handles
 
 

@@ -1,4 +1,4 @@
-"""How methods look: the same colour, marker and line in every figure, whatever else is in the run."""
+"""How methods look: the same colour and marker in every figure, whatever else is in the run."""
 
 from __future__ import annotations
 
@@ -36,16 +36,41 @@ PALETTE = (
 )
 """Seaborn's colour-blind palette without its grey, which is for reference lines, and two darker colours."""
 
+DARK_PALETTE = (
+    "#3d9fe0",
+    "#f0a63a",
+    "#2cc295",
+    "#f07a3a",
+    "#e09ad3",
+    "#dbb08a",
+    "#8fd0f5",
+    "#cfc02c",
+    "#a983d8",
+    "#c98550",
+    "#ee6aa9",
+)
+"""The same hues, lighter, for a dark background."""
+
+LAYERS = (
+    "#4c566a",
+    "#8a94a8",
+    "#b8863b",
+    "#d9b46c",
+    "#9aa77f",
+    "#2f7fb8",
+    "#7db8dc",
+    "#4aa58f",
+    "#a6d3c5",
+    "#c25a4b",
+    "#e6a398",
+)
+"""Kinds of memory from the bottom of a stack, apart from the methods' colours."""
+
 MARKERS = ("o", "s", "D", "^", "v", "P", "p")
 
 Dashes = tuple[int, tuple[float, ...]]
-LINES: tuple[Dashes, ...] = (
-    (0, ()),
-    (0, (6, 1.5)),
-    (0, (4, 1.2, 1, 1.2)),
-    (0, (8, 1.5, 1, 1.5, 1, 1.5)),
-)
 EXTRAPOLATED_LINE: Dashes = (0, (1, 1.6))
+COUNTED_LINE: Dashes = (0, (4.5, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +94,9 @@ REFERENCES: dict[str, Reference] = {
 }
 """By column. The blind oracle is wide and light, and chance thin and dark, because they often coincide."""
 
+LEVELS = {reference.label: reference for reference in REFERENCES.values()}
+"""By what a legend calls them."""
+
 FAILURES = {
     "out_of_memory": "OOM",
     "crash": "crash",
@@ -80,15 +108,15 @@ FAILURES = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Colour, marker and line of one label."""
+    """Colour on white, colour on dark, and marker of one label. Lines are solid where measured."""
 
     color: str
+    dark: str
     marker: str
-    line: Dashes
 
 
 def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
-    """The look of each (label, method name): colour by name; a further config has another marker and line.
+    """The look of each (label, method name): colour by name; a further config has another marker.
 
     Where all are configs of one method, colour is by label.
     """
@@ -102,12 +130,16 @@ def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
     return {
         label: Look(
             color=PALETTE[place[name] % len(PALETTE)],
+            dark=DARK_PALETTE[place[name] % len(PALETTE)],
             marker=MARKERS[(place[name] + index) % len(MARKERS)],
-            line=LINES[(place[name] + index) % len(LINES)],
         )
         for name, variant in variants.items()
         for index, label in enumerate(variant)
     }
+
+
+UNKNOWN = Look("#666666", "#a0a0a0", "o")
+"""Of a label that is not among a report's methods."""
 
 
 def ordered(labels: Sequence[tuple[str, str]]) -> list[str]:

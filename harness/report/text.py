@@ -110,6 +110,14 @@ def plot(text: object, longest: int = LONGEST_LABEL) -> str:
     return line.replace("$", r"\$")
 
 
+_BIDI = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """One line without control characters; marks that turn the direction of what follows become boxes."""
+    return _BIDI.sub("\N{WHITE SQUARE}", _CONTROL.sub(" ", text))
+
+
 def known(value: object) -> bool:
     """Whether there is data: neither None nor a number that is not finite."""
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))
@@ -141,6 +149,8 @@ def numbered(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def listed(items: list[str]) -> str:
+def listed(items: list[str], joint: str = "and") -> str:
     """a, b and c."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else NO_DATA
+    return (
+        items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {joint} {items[-1]}" if items else NO_DATA
+    )

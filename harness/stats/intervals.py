@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
+_BLOCK_ELEMENTS = 2**20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
@@ -62,9 +64,8 @@ def cluster_bootstrap(
     mean, number = float(sums.sum() / counts.sum()), len(sums)
     if number == 1 or np.ptp(np.asarray(values)) == 0:
         return wilson(mean, number, confidence)
-    drawn = np.random.default_rng(seed).integers(number, size=(resamples, number))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, widened_tails(number, confidence))
+    means_R1 = resampled_means(sums[:, None], counts[:, None], seed=seed, resamples=resamples)
+    low, high = np.quantile(means_R1, widened_tails(number, confidence))
     return Interval(mean=mean, low=float(min(low, mean)), high=float(max(high, mean)))
 
 
@@ -85,6 +86,26 @@ def by_group(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[Float
     member = np.array([order[group] for group in groups])
     sums = np.bincount(member, weights=np.asarray(values, dtype=np.float64))
     return sums.astype(np.float64), np.bincount(member).astype(np.float64)
+
+
+def resampled_means(
+    sums_GP: Floats, counts_GP: Floats, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Floats:
+    """The mean of every column under each resampling of the groups, shape (resamples, columns).
+
+    Rows are groups, with the sum and the number of their values; all columns share the draws. Draws become
+    weights in blocks, so that memory does not grow with the number of resamplings.
+    """
+    number = len(sums_GP)
+    rng = np.random.default_rng(seed)
+    step = max(1, _BLOCK_ELEMENTS // number)
+    blocks = []
+    for start in range(0, resamples, step):
+        drawn = rng.integers(number, size=(min(step, resamples - start), number))
+        rows = number * np.arange(len(drawn))[:, None]
+        weights = np.bincount((drawn + rows).ravel(), minlength=drawn.size).reshape(drawn.shape)
+        blocks.append((weights @ sums_GP) / (weights @ counts_GP))
+    return np.concatenate(blocks)
 
 
 def widened_tails(number: int, confidence: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,10 +190,10 @@ def full_disk_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace
     """Let the record's own write meet a full disk."""
     if job.key.frames == 2:
 
-        def no_space(path: Path, content: bytes) -> None:
+        def no_space(contents: Mapping[Path, bytes]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        store.replace_file = no_space
+        vars(store).update(replace_files=no_space)
     return good(job, progress)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.measure import latency
-from harness.measure.latency import WARM_UPS, Repeats, collect, measure_latency
+from harness.measure.latency import WARM_UPS, Repeats, Section, collect, fusion_sections, measure_latency
 from harness.measure.workload import Workload
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize(("cost_ms", "samples"), [(1, 30), (20, 25), (400, 7)])
 def test_repeats_until_there_is_enough_of_both(clock: Clock, cost_ms: int, samples: int) -> None:
-    timing = collect(clock.work, CPU, lambda: cost_ms, Repeats())
+    timing = collect(Section(clock.work, lambda: cost_ms), CPU, Repeats())
     assert timing.raw_ms == (float(cost_ms),) * samples
 
 
@@ -55,19 +55,19 @@ def test_preparing_and_warming_up_are_not_timed(clock: Clock) -> None:
         used.append(given)
         clock.work(3)
 
-    timing = collect(section, CPU, prepare, Repeats(least=4, most=4))
+    timing = collect(Section(section, prepare), CPU, Repeats(least=4, most=4))
     assert timing.raw_ms == (3.0,) * 4
     assert used == prepared == list(range(4 + WARM_UPS))
 
 
 def test_the_collector_is_off_while_timing_and_on_again_after_an_error() -> None:
     states: list[bool] = []
-    collect(lambda _: states.append(gc.isenabled()), CPU, lambda: None, Repeats(least=2, most=2))
+    collect(Section(lambda _: states.append(gc.isenabled()), lambda: None), CPU, Repeats(least=2, most=2))
     assert states[WARM_UPS:] == [False, False]
     assert gc.isenabled()
     calls = iter(range(WARM_UPS + 1))
     with pytest.raises(StopIteration):
-        collect(lambda _: next(calls), CPU, lambda: None, Repeats())
+        collect(Section(lambda _: next(calls), lambda: None), CPU, Repeats())
     assert gc.isenabled()
 
 
@@ -78,6 +78,16 @@ def test_every_phase_of_a_real_method_is_timed(method: str, workload: Callable[[
         assert timing is not None
         assert 2 <= len(timing.raw_ms) <= 3
         assert min(timing.raw_ms) > 0
+
+
+@torch.inference_mode()
+def test_nothing_piles_up_from_sample_to_sample(method: str, workload: Callable[[str], Workload]) -> None:
+    sections = fusion_sections(workload(method))
+    for phase in ("per_frame", "per_token"):
+        section = sections[phase]
+        before = section.prepare().state_bytes()
+        section.run(section.prepare())
+        assert section.prepare().state_bytes() == before
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from harness.report.document import Table
 from harness.report.made import NotMadeWarning
 from harness.report.sections import task
 from harness.store import Store
+from tests.report import pictures
 from tests.report import synthetic as s
 
 
@@ -39,7 +40,7 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
     text = path.read_text()
     named = re.findall(r"\]\(([^)]+)\)", text)
     files = {str(file.relative_to(path.parent)) for file in path.parent.rglob("*") if file != path}
-    assert set(named) == files
+    assert set(named) | {"report.html"} == files
     for name in ("by_frames", "by_kind"):
         assert {f"videoqa_{name}.{kind}" for kind in ("png", "svg", "pdf")} < files
     assert "harness eval --task videoqa" in text
@@ -53,7 +54,7 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the slow part where a test is about something else."""
-    monkeypatch.setattr(build, "render", lambda _: Drawing(png=b"png", svg=b"svg", pdf=b"pdf"))
+    pictures.leave_out(monkeypatch)
 
 
 def test_a_store_without_one_measured_cell_still_gives_a_report(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_the_text_is_put_in_place_after_the_figures_that_it_names(
     monkeypatch.setattr(os, "replace", replace)
     build_report(tmp_path)
     assert order == [
-        *("cells.csv", "kinds.csv", "points.csv"),
+        *("cells.csv", "kinds.csv", "points.csv", "report.html"),
         *("failed_cells.csv", "environments.csv", "failed_cells.tex", "environments.tex"),
         *("report.tex", "report.md"),
     ]
@@ -184,10 +185,11 @@ def test_tables_of_an_older_report_go_and_other_files_stay(tmp_path: Path) -> No
 def test_a_figure_that_cannot_be_drawn_leaves_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: object) -> Drawing:
+    def broken(*_: object) -> Drawing:
         raise ArithmeticError("no such axis")
 
-    monkeypatch.setattr(build, "render", broken)
+    monkeypatch.setattr(build, "picture", broken)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     store(tmp_path, [s.record(s.key())])
     with pytest.warns(NotMadeWarning, match="videoqa_by_frames could not be made"):
         folder = build_report(tmp_path).parent

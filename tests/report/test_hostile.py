@@ -15,13 +15,11 @@ from markdown_it import MarkdownIt
 
 from harness.counting.store import write_counted
 from harness.records import Ok, Record
-from harness.report import build
 from harness.report.build import build_report
-from harness.report.canvas import Drawing
 from harness.report.evidence import Evidence, gather
 from harness.store import Store
 from tests import counted
-from tests.report import hostile
+from tests.report import hostile, pictures
 from tests.report import synthetic as s
 
 PARSER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -29,7 +27,7 @@ PARSER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "render", lambda _: Drawing(png=b"png", svg=b"svg", pdf=b"pdf"))
+    pictures.leave_out(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for record in hostile.records():
         store.write(record, hostile.samples(record))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "render", lambda _: Drawing(png=b"png", svg=b"svg", pdf=b"pdf"))
+        pictures.leave_out(patch)
         return build_report(run).parent
 
 

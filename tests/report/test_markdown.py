@@ -9,15 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.records import Ok, Record
+from harness.records import Ok
 from harness.report.command import reproduce
 from harness.report.comparisons import compare
 from harness.report.document import Table
 from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
-from harness.report.points import at, over_models, reference_point
+from harness.report.points import over_models, reference_point
 from harness.report.render.markdown import table
-from harness.report.summary import summary
 from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table
 from harness.report.text import (
     NO_DATA,
@@ -198,68 +197,6 @@ def test_kinds_table_has_a_row_per_kind_with_every_method_and_level() -> None:
     assert [row[0] for row in rows] == list(s.KINDS)
     assert rows[0][-3:] == ["1.00", "0.10", "0.10"]
     assert all(len(row) == 2 + 2 + 3 for row in rows)
-
-
-def words(records: list[Record], with_samples: bool = True) -> str:
-    cells = records_to_frame(records)
-    points = over_models(cells)
-    place = reference_point(points)
-    kinds = kind_table(kinds_to_frame(records), place) if place is not None else None
-    samples = {one.key.digest: s.samples(one) for one in records} if with_samples else {}
-    comparisons = compare(at(cells, place), samples) if place is not None else []
-    return "\n".join(summary(cells, points, place, kinds, comparisons))
-
-
-def test_summary_claims_an_order_that_seeds_and_questions_bear() -> None:
-    text = words(s.run(frames=(4, 8), resolutions=(64,)))
-    assert "casa is more accurate than vanilla_ca by" in text
-    assert "vanilla_ca is more accurate" not in text
-    assert "Not finished: token_insertion at 8 frames and 64 pixels (out of memory)." in text
-
-
-def test_summary_claims_no_order_from_one_seed() -> None:
-    text = words(s.run(frames=(4,), resolutions=(64,), seeds=(0,)))
-    assert "more accurate" not in text
-    assert "No order is claimed that involves" in text
-
-
-def test_summary_claims_no_order_without_answers_to_compare() -> None:
-    text = words(s.run(frames=(4, 8), resolutions=(64,)), with_samples=False)
-    assert "more accurate" not in text
-    assert "No order between methods is claimed" in text
-
-
-def test_summary_claims_no_order_between_equals() -> None:
-    keys = [s.key(name, seed=seed, weights=f"{seed:016x}") for name in ("one", "two") for seed in (0, 1, 2)]
-    text = words([s.record(key) for key in keys])
-    assert "more accurate" not in text
-    assert re.search("No order is claimed between (one and two|two and one)", text)
-
-
-def test_summary_names_the_kinds_at_chance() -> None:
-    cell = s.key("vanilla_ca")
-    full = s.measures(cell)
-    kinds = full.by_kind | {"motion": s.accuracy(0.25, 40, 0.25), "when": s.accuracy(0.02, 40, 0.25)}
-    text = words([s.record(cell, Ok(measures=full.model_copy(update={"by_kind": kinds})))])
-    assert "vanilla_ca cannot be told from chance on motion." in text
-    assert "vanilla_ca is below chance on when." in text
-
-
-def test_summary_says_that_random_weights_have_no_accuracy_to_speak_of() -> None:
-    assert "random weights" in words([s.record(s.key(weights="random"))])
-    assert "random weights" not in words([s.record(s.key())])
-
-
-def test_summary_says_that_questions_do_not_count() -> None:
-    cell = s.key()
-    full = s.measures(cell)
-    assert full.accuracy is not None
-    less = full.model_copy(update={"accuracy": full.accuracy.model_copy(update={"errors": 3})})
-    assert "Up to 3 questions of a cell could not be asked or scored" in words(
-        [s.record(cell, Ok(measures=less))]
-    )
-    assert "could not be asked" not in words([s.record(cell)])
-    assert "could not be asked" not in words([s.record(cell, s.failed())])
 
 
 def test_seeds_that_overlap_forbid_the_claim_however_small_p_is() -> None:

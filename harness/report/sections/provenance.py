@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.counting.records import NotCounted
+from harness.gate.names import cell_name
 from harness.report.command import reproduce
 from harness.report.document import (
     Block,
@@ -75,6 +77,7 @@ def section(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Section:
     if (cells["outcome"] == "ok").any():
         parts.append(Section(title="How to read this", blocks=(Terms(HOW_TO_READ),)))
     parts += [part for part in (_missing(cells, "failed"), _missing(cells, "skipped")) if part]
+    parts += _uncounted(evidence)
     parts += _problems(evidence)
     if len(cells):
         parts.append(Section(title="Where and how this was measured", blocks=tuple(_environments(cells))))
@@ -108,6 +111,19 @@ def _missing(cells: pd.DataFrame, outcome: str) -> Section | None:
         methods=tuple(row["method"] for row in rows),
     )
     return Section(title=f"{outcome.capitalize()} cells", blocks=(table,))
+
+
+def _uncounted(evidence: Evidence) -> list[Section]:
+    missing = [(one.key, one.outcome) for one in evidence.counted if isinstance(one.outcome, NotCounted)]
+    if not missing:
+        return []
+    table = Table(
+        name="uncounted",
+        caption="Every scenario that could not be counted with its reason.",
+        columns=(Column("scenario", numeric=False), Column("reason", numeric=False)),
+        rows=tuple((cell(cell_name(key)), cell(outcome.message)) for key, outcome in missing),
+    )
+    return [Section(title="Scenarios that were not counted", blocks=(table,))]
 
 
 def _problems(evidence: Evidence) -> list[Section]:

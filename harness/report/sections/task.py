@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import pandas as pd
 
 from harness.report.command import reproduce
 from harness.report.comparisons import Comparison, compare
-from harness.report.curves import curves
 from harness.report.document import Block, Figure, Items, Section, Source, Text
 from harness.report.evidence import Evidence
-from harness.report.figures import accuracy_against_memory, kinds_heatmap
 from harness.report.frame import SETTING, settings
 from harness.report.kinds import KindTable, kind_table
 from harness.report.made import made, made_section
+from harness.report.plots.curves import curves
+from harness.report.plots.kinds import kinds_heatmap
+from harness.report.plots.tradeoff import tradeoff
 from harness.report.points import at, numeric, over_models, place_name, reference_point
-from harness.report.summary import summary
+from harness.report.setting_words import near_chance, setting_in_words
 from harness.report.tables import (
     accuracy_table,
     comparison_table,
@@ -89,7 +89,7 @@ def section(setting: Setting, evidence: Evidence) -> Section:
         made_section(title, part, setting, evidence)
         for title, part in (
             ("Against frames and resolution", _curves),
-            ("Accuracy against memory", _trade_offs),
+            ("Accuracy against memory and latency", _trade_offs),
             ("By kind of question", _kinds),
             ("Pairs of methods, question by question", _pairs),
         )
@@ -98,9 +98,7 @@ def section(setting: Setting, evidence: Evidence) -> Section:
 
 
 def _summary(setting: Setting) -> Items:
-    return Items(
-        tuple(summary(setting.cells, setting.points, setting.place, setting.kinds, setting.comparisons))
-    )
+    return Items(tuple(setting_in_words(setting.cells, setting.points, setting.place, setting.comparisons)))
 
 
 def _curves(setting: Setting, evidence: Evidence) -> Section | None:
@@ -113,7 +111,7 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
         Figure(
             name=f"{setting.stem}_by_frames",
             caption=f"{what} frames",
-            draw=partial(curves, cells, "frames"),
+            plot=curves(cells, "frames", evidence.counted, evidence.defaults),
             source=source,
         )
     ]
@@ -122,7 +120,7 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
             Figure(
                 name=f"{setting.stem}_by_resolution",
                 caption=f"{what} resolution",
-                draw=partial(curves, cells, "resolution"),
+                plot=curves(cells, "resolution", evidence.counted, evidence.defaults),
                 source=source,
             )
         )
@@ -137,13 +135,22 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
 def _trade_offs(setting: Setting, evidence: Evidence) -> Section | None:
     if setting.place is None:
         return None
-    figure = Figure(
-        name=f"{setting.stem}_accuracy_memory",
-        caption="Accuracy against peak memory above resting; numbers are frames",
-        draw=partial(accuracy_against_memory, setting.cells),
-        source=_source(setting, evidence),
+    source = _source(setting, evidence)
+    figures = (
+        Figure(
+            name=f"{setting.stem}_accuracy_memory",
+            caption="Accuracy against peak memory above resting; numbers are frames",
+            plot=tradeoff(setting.cells, "memory"),
+            source=source,
+        ),
+        Figure(
+            name=f"{setting.stem}_accuracy_latency",
+            caption="Accuracy against the time to first token; numbers are frames",
+            plot=tradeoff(setting.cells, "latency"),
+            source=source,
+        ),
     )
-    return Section(title="Accuracy against memory", blocks=(figure,))
+    return Section(title="Accuracy against memory and latency", blocks=figures)
 
 
 def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
@@ -153,11 +160,14 @@ def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
     figure = Figure(
         name=f"{setting.stem}_by_kind",
         caption=f"Accuracy by kind of question at {setting.kinds.where}",
-        draw=partial(kinds_heatmap, setting.kinds, at(setting.cells, setting.place)),
+        plot=kinds_heatmap(setting.kinds, at(setting.cells, setting.place)),
         source=source,
     )
     table = made("the table of kinds", kinds_table, setting.kinds, setting.stem, source)
-    return Section(title="By kind of question", blocks=(figure, table))
+    blocks: list[Block] = [figure, table]
+    lines = near_chance(setting.kinds)
+    blocks += [Items(tuple(lines))] if lines else []
+    return Section(title="By kind of question", blocks=tuple(blocks))
 
 
 def _pairs(setting: Setting, evidence: Evidence) -> Section | None:

@@ -1,0 +1,106 @@
+"""Which method for which budget: the most accurate of those whose counted peak fits on a card.
+
+A method fits where its counted peak is at most what :func:`harness.budget.usable_bytes` leaves of the card.
+Accuracy ranks come from a :class:`~harness.report.verdicts.Ranking`; who cannot be told from the best among
+those that fit is tied with it. Sizes that were not counted are not advised on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.budget import usable_bytes
+from harness.report.counted import Peaks
+from harness.report.verdicts import Ranking
+from harness.units import bytes_text
+
+CARDS: Final = (16, 24, 48, 80)
+"""GB, as cards are sold."""
+MOST_NAMED: Final = 3
+"""Methods that one entry of a table names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What is to be said of one number of frames on one card; labels with peaks in bytes.
+
+    ``best`` has the highest accuracy of what fits, None where nothing that fits has one; ``tied`` are those
+    that no borne order puts below it. ``fitting`` and ``beyond`` are sorted by accuracy, then by bytes.
+    ``unknown`` were not counted at this size.
+    """
+
+    frames: int
+    card: int
+    usable_bytes: int
+    best: str | None
+    tied: tuple[str, ...]
+    fitting: Mapping[str, int]
+    beyond: Mapping[str, int]
+    unknown: tuple[str, ...]
+
+    @property
+    def least(self) -> str | None:
+        """What needs the least: of the best and its ties, or of all that fit where there is no best."""
+        among = [self.best, *self.tied] if self.best is not None else list(self.fitting)
+        return min(among, key=lambda label: self.fitting[label], default=None)
+
+    @property
+    def entry(self) -> str:
+        """The choice in a table's cell."""
+        if self.least is None:
+            return "none fits" if not self.unknown else "none of those counted fits"
+        if self.best is None:
+            return f"{len(self.fitting)} fit; least: {self._with_peak(self.least)}"
+        if 1 + len(self.tied) > MOST_NAMED:
+            return f"{1 + len(self.tied)} tied; least: {self._with_peak(self.least)}"
+        named = ", ".join(self._with_peak(label) for label in (self.best, *self.tied))
+        return f"{named} (tied)" if self.tied else named
+
+    def _with_peak(self, label: str) -> str:
+        return f"{label} {bytes_text(self.fitting[label])}"
+
+
+def choose(peaks: Peaks, frames: int, card: int, ranking: Ranking | None) -> Choice:
+    """The choice at a counted number of frames on a card of so many GB."""
+    usable, counted = usable_bytes(f"{card}GB"), peaks.at(frames)
+    scores = {} if ranking is None else ranking.scores
+
+    def order(label: str) -> tuple[float, int]:
+        return (-scores[label].mean if label in scores else 1.0, counted[label])
+
+    by_order = sorted(counted, key=order)
+    fitting = {label: counted[label] for label in by_order if counted[label] <= usable}
+    found = None if ranking is None else ranking.best_of(fitting)
+    return Choice(
+        frames=frames,
+        card=card,
+        usable_bytes=usable,
+        best=None if found is None else found[0],
+        tied=() if found is None else tuple(found[1]),
+        fitting=fitting,
+        beyond={label: counted[label] for label in by_order if counted[label] > usable},
+        unknown=tuple(label for label in peaks.scene.methods if label not in counted),
+    )
+
+
+def important(frames: Sequence[int], mode: str) -> list[tuple[int, int]]:
+    """The budgets that get a sentence, as (frames, card in GB): of one prompt the number nearest to five
+    minutes at a frame a second on a middling card and the largest on a large one, of a live stream the
+    largest on a middling card."""
+    if not frames:
+        return []
+    if mode == "stream":
+        return [(max(frames), 24)]
+    middle = min(frames, key=lambda count: max(count, 300) / min(count, 300))
+    return list(dict.fromkeys([(middle, 24), (max(frames), 80)]))
+
+
+def duration(frames: int) -> str:
+    """How long so many frames last at one a second: ``5 minutes``."""
+    for seconds, unit in ((3600, "hour"), (60, "minute"), (1, "second")):
+        if frames >= seconds:
+            amount = f"{frames / seconds:.3g}"
+            return f"{amount} {unit}" + ("" if amount == "1" else "s")
+    raise AssertionError(frames)

@@ -1,0 +1,64 @@
+"""What is said about one point when a reader points at it: values with interval and unit, line by line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.report.text import interval, known, number, numbered, share
+
+MIB = 2**20
+_TIMES = {
+    "ttft_ms": "time to first token",
+    "per_frame_ms": "time per appended frame",
+    "per_token_ms": "time per decoded token",
+}
+
+
+def point(row: dict[str, Any], *columns: str, front: bool = False) -> str:
+    """A point over models: where it is, the columns' values, and what must not be overlooked."""
+    lines = [row["method"], _place(row), *(_value(row, column) for column in columns)]
+    lines += [f"{row['models']} models; costs are medians, accuracies means"] if row["models"] > 1 else []
+    lines += ["extrapolated beyond training"] if row["extrapolated"] else []
+    lines += ["on the Pareto front"] if front else []
+    return "\n".join(lines)
+
+
+def single(row: dict[str, Any], column: str) -> str:
+    """One model's value."""
+    return "\n".join((f"{row['method']}, seed {row['seed']}", _place(row), _value(row, column)))
+
+
+def counted(row: dict[str, Any]) -> str:
+    """A counted peak and what was assumed."""
+    return "\n".join(
+        (
+            f"{row['method']}, counted",
+            _place(row),
+            _value(row, "above_resting_bytes"),
+            f"{numbered(row['text'], 'text token')}, {row['kernels']} kernels",
+        )
+    )
+
+
+def failure(row: dict[str, Any]) -> str:
+    """How many models failed and why."""
+    what = row["failures"].replace("_", " ")
+    return "\n".join((row["method"], _place(row), f"{what} ({numbered(row['failed'], 'model')})"))
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{numbered(row['frames'], 'frame')}, {row['resolution']} pixels"
+
+
+def _value(row: dict[str, Any], column: str) -> str:
+    if column == "above_resting_bytes":
+        return f"peak memory above resting {number(row[column] / MIB)} MiB"
+    if column in _TIMES:
+        name = column.removesuffix("_ms")
+        low, high = row.get(f"{name}_q25_ms"), row.get(f"{name}_q75_ms")
+        return f"{_TIMES[column]} {number(row[column])} ms, quartiles [{number(low)}, {number(high)}]"
+    text = f"accuracy {share(row['accuracy'])}, 95 % {interval(row['accuracy_low'], row['accuracy_high'])}"
+    text += f", n = {row['questions']:,.0f}" if known(row["questions"]) else ""
+    if row.get("models", 1) > 1:
+        text += f"; seeds {share(row['accuracy_min'])} to {share(row['accuracy_max'])}"
+    return text

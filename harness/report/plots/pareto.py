@@ -1,0 +1,26 @@
+"""The points that no other point beats on both counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
+    """Indices of the points that are not dominated, from the cheapest to the dearest.
+
+    A point is dominated by one that costs no more and is worth no less, and differs in one of them. Equal
+    points are all kept; points with a value that is not finite are no points.
+    """
+    known = [
+        index
+        for index, (cost, value) in enumerate(zip(costs, values, strict=True))
+        if math.isfinite(cost) and math.isfinite(value)
+    ]
+    kept: list[int] = []
+    for index in sorted(known, key=lambda index: (costs[index], -values[index], index)):
+        last = kept[-1] if kept else None
+        equal = last is not None and (costs[index], values[index]) == (costs[last], values[last])
+        if last is None or values[index] > values[last] or equal:
+            kept.append(index)
+    return kept

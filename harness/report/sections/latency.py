@@ -1,0 +1,109 @@
+"""Ratios of times from interleaved rounds, and where an order turns with the number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from harness.report.again import time_again
+from harness.report.document import Block, Cell, Column, Items, Section, Source, Table, Text, cell
+from harness.report.evidence import Evidence
+from harness.report.points import rows_of
+from harness.report.text import NO_DATA, known, number, numbered
+from harness.timing.crossings import Crossing, crossings, sentence
+from harness.timing.frame import labels_of, ratios
+from harness.timing.records import TimingRecord
+
+HOW_COMPARED = (
+    "A ratio of times counts only where both methods were timed in turns, round by round in one process: "
+    "what slows the machine for a while then slows both. Times of cells, in the tasks' sections, come from "
+    "processes of their own and bear no ratio. Brackets are 95 % intervals over rounds; an order is claimed "
+    "where the interval excludes 1."
+)
+PHASES = {
+    "prefill": "prefill, without vision encoding",
+    "per_frame": "an appended frame",
+    "per_token": "a decoded token",
+}
+
+
+def section(evidence: Evidence) -> Section | None:
+    """One part per run of sizes that were timed alike; None for a run without interleaved timings."""
+    if not evidence.timings:
+        return None
+    compared = ratios(evidence.timings, evidence.defaults)
+    if not len(compared):
+        return Section(
+            title="Latency ratios",
+            blocks=(Text(HOW_COMPARED), Text("No two methods were timed at the same size.")),
+        )
+    parts = []
+    for number_, ((series, resolution), rows) in enumerate(compared.groupby(["series", "resolution"]), 1):
+        records = [one for one in evidence.timings if one.key.series == series]
+        parts.append(_part(rows, records, str(resolution), f"latency_{number_}", evidence))
+    return Section(title="Latency ratios", blocks=(Text(HOW_COMPARED),), parts=tuple(parts))
+
+
+def baseline(records: Sequence[TimingRecord], evidence: Evidence) -> str:
+    """The method that the others are divided by: the first that was named when they were timed."""
+    return labels_of(records, evidence.defaults)[0][0]
+
+
+def turns(evidence: Evidence) -> tuple[list[Crossing], list[Crossing]]:
+    """The borne crossings that involve a baseline, and the others."""
+    bases = {baseline([one], evidence) for one in evidence.timings}
+    found = crossings(ratios(evidence.timings, evidence.defaults))
+    mine = [one for one in found if bases & {one.faster_before, one.faster_after}]
+    return mine, [one for one in found if one not in mine]
+
+
+def _part(
+    rows: pd.DataFrame, records: Sequence[TimingRecord], resolution: str, stem: str, evidence: Evidence
+) -> Section:
+    base, first = baseline(records, evidence), rows_of(rows)[0]
+    blocks: list[Block] = [_table(rows, phase, base, stem, evidence) for phase in PHASES]
+    lines = [sentence(one) for one in crossings(rows)]
+    blocks.append(Items(tuple(lines)) if lines else Text("No order turns with the number of frames."))
+    setting = ", ".join(str(first[name]) for name in ("task", "backbone", "dtype", "device"))
+    return Section(
+        title=f"{setting}, {resolution} pixels, {first['weights']} weights, "
+        f"{numbered(int(first['threads']), 'thread')}",
+        blocks=tuple(blocks),
+    )
+
+
+def _table(rows: pd.DataFrame, phase: str, base: str, stem: str, evidence: Evidence) -> Table:
+    """Each method's time divided by the baseline's, by frames."""
+    mine = rows_of(rows[rows["phase"] == phase])
+    frames = sorted({int(row["frames"]) for row in mine})
+    cells: dict[str, dict[int, Cell]] = {}
+    for row in mine:
+        if base in (row["first"], row["second"]):
+            other = row["second"] if row["first"] == base else row["first"]
+            cells.setdefault(other, {})[int(row["frames"])] = _ratio(row, inverse=row["first"] == base)
+    digests = {row["digest"] for row in mine}
+    return Table(
+        name=f"{stem}_{phase}",
+        caption=f"Time divided by {base}'s, {PHASES[phase]}: median over "
+        f"{numbered(max(int(row['rounds']) for row in mine), 'round')} [95 %], by frames.",
+        columns=(Column("method", numeric=False), *(Column(f"{count:,}") for count in frames)),
+        rows=tuple(
+            (cell(label), *(found.get(count, cell(NO_DATA)) for count in frames))
+            for label, found in cells.items()
+        ),
+        methods=tuple(cells),
+        source=Source(
+            measure=(
+                time_again([one for one in evidence.timings if one.key.digest in digests], evidence.run),
+            )
+        ),
+    )
+
+
+def _ratio(row: Mapping[str, float], *, inverse: bool) -> Cell:
+    ratio, low, high = row["ratio"], row["low"], row["high"]
+    if inverse:
+        ratio, low, high = 1 / ratio, 1 / high, 1 / low
+    spread = f" [{number(low)}, {number(high)}]" if known(low) and known(high) else ""
+    return cell(f"{number(ratio)}{spread}", ratio)

@@ -1,0 +1,181 @@
+"""Published figures, marked as such, and beside them what has an equal here: never in one ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness import published
+from harness.counting.records import CountRecord
+from harness.published import Equals
+from harness.report.again import count_again
+from harness.report.document import Block, Cell, Column, Section, Source, Table, Text, cell
+from harness.report.evidence import Evidence
+from harness.report.frame import method_labels
+from harness.report.points import rows_of
+from harness.report.sections.budgets import Ranked, ranked
+from harness.report.sections.task import Setting
+from harness.report.text import NO_DATA, known, number
+from harness.units import bytes_text
+
+GIB = 2**30
+WARNING = (
+    "The tables that are marked as published were measured by others: with other models, other data and "
+    "other hardware. Their absolute figures cannot be compared with this report's. Where a quantity has an "
+    "equal here, both stand in a table of their own."
+)
+
+
+def section(evidence: Evidence, settings: Sequence[Setting]) -> Section | None:
+    """None where no method of the run is in a published table."""
+    labels = method_labels([record.key for record in evidence.counted], evidence.defaults)
+    present = {*evidence.cells["method"], *labels}
+    names = [name for name in published.names() if present & {*published.equals(name).methods.values()}]
+    if not names:
+        return None
+    ranks = ranked(settings)
+    parts = [Section(title=name, blocks=tuple(_part(name, evidence, labels, ranks))) for name in names]
+    return Section(title="Beside published figures", blocks=(Text(WARNING),), parts=tuple(parts))
+
+
+def _part(name: str, evidence: Evidence, labels: Sequence[str], ranks: Sequence[Ranked]) -> list[Block]:
+    frame, equals = published.read(name), published.equals(name)
+    blocks: list[Block] = [_as_published(name, frame)]
+    session = _session(name, frame, equals, evidence, labels)
+    relative = _relative(name, frame, equals, evidence, ranks)
+    return [*blocks, *(table for table in (session, relative) if table is not None)]
+
+
+def _as_published(name: str, frame: pd.DataFrame) -> Table:
+    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+    return Table(
+        name=f"published_{name}",
+        caption=f"Published elsewhere, not measured here: {published.source(name)}",
+        columns=tuple(
+            Column(str(column).replace("_", " "), numeric=is_number)
+            for column, is_number in zip(frame.columns, numeric, strict=True)
+        ),
+        rows=tuple(
+            tuple(
+                Cell(f"{value:,}", float(value)) if is_number and known(value) else cell(_text(value))
+                for value, is_number in zip(row.values(), numeric, strict=True)
+            )
+            for row in rows_of(frame)
+        ),
+    )
+
+
+def _text(value: object) -> str:
+    return str(value) if known(value) else NO_DATA
+
+
+def _session(
+    name: str, frame: pd.DataFrame, equals: Equals, evidence: Evidence, labels: Sequence[str]
+) -> Table | None:
+    """The same session counted: numbers of KV tokens and peaks."""
+    if equals.scenario is None:
+        return None
+    rows, records = [], []
+    for row in rows_of(frame):
+        found = _counted(row, equals, evidence, labels)
+        if found is not None and found.peak is not None:
+            tokens, peak = found.peak.kv_tokens, found.peak.peak_bytes
+            records.append(found)
+            rows.append(
+                (
+                    cell(equals.methods[row["model"]]),
+                    cell(f"{row['turns']:,}", row["turns"]),
+                    cell(f"{row['final_kv_tokens']:,}", row["final_kv_tokens"]),
+                    cell(f"{tokens:,}", tokens),
+                    cell(f"{row['peak_gib']:g} GiB", row["peak_gib"] * GIB),
+                    cell(bytes_text(peak), peak),
+                    cell(f"{peak / GIB / row['peak_gib']:.3f}", peak / GIB / row["peak_gib"]),
+                )
+            )
+    if not rows:
+        return None
+    titles = ("turns", "KV tokens, published", "KV tokens, counted", "peak, published", "peak, counted")
+    return Table(
+        name=f"beside_{name}",
+        caption="The same session, counted here without a GPU: published beside counted.",
+        columns=(
+            Column("method", numeric=False),
+            *(Column(title) for title in titles),
+            Column("counted / published"),
+        ),
+        rows=tuple(rows),
+        methods=tuple(row[0].text for row in rows),
+        source=Source(
+            records=(
+                evidence.export(
+                    "counted",
+                    resolution=equals.scenario["height"],
+                    frames=[one.key.frames for one in records],
+                ),
+            ),
+            measure=tuple(count_again([record.key for record in records])),
+        ),
+    )
+
+
+def _counted(
+    row: Mapping[str, Any], equals: Equals, evidence: Evidence, labels: Sequence[str]
+) -> CountRecord | None:
+    wanted = {**(equals.scenario or {}), "frames": row["turns"]}
+    for record, label in zip(evidence.counted, labels, strict=True):
+        same = all(getattr(record.key, field) == value for field, value in wanted.items())
+        if same and label == equals.methods.get(row["model"]):
+            return record
+    return None
+
+
+def _relative(
+    name: str, frame: pd.DataFrame, equals: Equals, evidence: Evidence, ranks: Sequence[Ranked]
+) -> Table | None:
+    """Mean relative change against the baseline: over the published benchmarks, and on each task here."""
+    base = equals.methods.get(equals.baseline or "")
+    here = [one for one in ranks if base in one.ranking.scores]
+    if base is None or not here:
+        return None
+    figures = frame.set_index("model").select_dtypes("number")
+    changes = 100 * (figures / figures.loc[equals.baseline] - 1).mean(axis="columns")
+    models = [model for model in figures.index if model in equals.methods and model != equals.baseline]
+    return Table(
+        name=f"beside_{name}",
+        caption=(
+            f"Accuracy relative to {base}, as a change in %: the published mean over "
+            f"{len(figures.columns)} benchmarks, and this run's tasks. Other models and other questions: "
+            "only the direction can be looked at."
+        ),
+        columns=(
+            Column("method", numeric=False),
+            Column("published, mean"),
+            *(Column(f"here: {one.where}") for one in here),
+        ),
+        rows=tuple(
+            (
+                cell(equals.methods[model]),
+                cell(f"{changes[model]:+.1f} %", changes[model]),
+                *(_change(one, equals.methods[model], base) for one in here),
+            )
+            for model in models
+        ),
+        methods=tuple(equals.methods[model] for model in models),
+        source=Source(
+            records=tuple(
+                evidence.export(task=one.setting.values["task"], frames=one.setting.place[0])
+                for one in here
+                if one.setting.place is not None
+            )
+        ),
+    )
+
+
+def _change(one: Ranked, label: str, base: str) -> Cell:
+    scores = one.ranking.scores
+    if label not in scores or not scores[base].mean:
+        return cell(NO_DATA)
+    change = 100 * (scores[label].mean / scores[base].mean - 1)
+    return cell(f"{'+' if change > 0 else ''}{number(change)} %", change)

@@ -1,0 +1,101 @@
+"""From a timing specification to sizes, each with the job of every method."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import product
+from typing import Self
+
+from harness import registry
+from harness.errors import UsageError
+from harness.plan import CellJob, plan_models, plan_task
+from harness.records import CellKey
+from harness.registry import BrokenPlugin
+from harness.timing.records import SYNTHETIC, TimedMethod, TimingKey
+from harness.timing.spec import TimingSpec
+from harness.timing.synthetic import SyntheticFrames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingJob:
+    """All that a process needs to time one size: a cell's job per method; they differ in their model only."""
+
+    cells: tuple[CellJob, ...]
+    rounds: int
+    order_seed: int
+
+    @property
+    def key(self) -> TimingKey:
+        one = self.cells[0].key
+        shared = set(TimingKey.model_fields) & set(CellKey.model_fields)
+        methods = tuple(
+            TimedMethod(
+                method=cell.key.method, method_config=cell.key.method_config, weights=cell.key.weights
+            )
+            for cell in self.cells
+        )
+        return TimingKey(methods=methods, threads=self.cells[0].threads, **one.model_dump(include=shared))
+
+    def to_json(self) -> str:
+        cells = [cell.to_json() for cell in self.cells]
+        return json.dumps({"cells": cells, "rounds": self.rounds, "order_seed": self.order_seed})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        document = json.loads(text)
+        document["cells"] = tuple(CellJob.from_json(cell) for cell in document["cells"])
+        return cls(**document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingPlan:
+    """One job per size, and the plugins that could not be imported."""
+
+    jobs: tuple[TimingJob, ...]
+    broken: tuple[BrokenPlugin, ...]
+
+
+def make_timing_plan(spec: TimingSpec) -> TimingPlan:
+    """Resolve every name and setting and find the weights; resolutions outermost.
+
+    Raises UsageError for an unknown name or setting and for a method without weights: a comparison with one
+    side missing is none. Raises InfrastructureError for a device that is not there.
+    """
+    grid = spec.grid
+    broken = registry.discover(spec.plugins)
+    task = (
+        {"task": SYNTHETIC, "task_version": SyntheticFrames.version, "task_config": {}}
+        if spec.task is None
+        else plan_task(spec.task, broken)
+    )
+    models = plan_models(grid, broken)
+    for model in models:
+        if model.missing is not None:
+            raise UsageError(model.missing)
+    jobs = []
+    for (height, width), frames in product(spec.resolutions, spec.frames):
+        cells = [
+            model.job(
+                CellKey(
+                    **task,
+                    method=model.method,
+                    method_config=model.method_config,
+                    frames=frames,
+                    height=height,
+                    width=width,
+                    backbone=model.backbone,
+                    weights=model.weights,
+                    seed=model.seed,
+                    view_seed=spec.view_seed,
+                    limit=spec.limit,
+                    batch=grid.batch,
+                    dtype=spec.dtype,
+                    device=spec.device,
+                ),
+                grid,
+            )
+            for model in models
+        ]
+        jobs.append(TimingJob(cells=tuple(cells), rounds=spec.rounds, order_seed=spec.order_seed))
+    return TimingPlan(jobs=tuple(jobs), broken=tuple(broken))

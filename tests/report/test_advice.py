@@ -1,0 +1,180 @@
+"""Which method for which budget: made-up peaks and rankings with known answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.budget import usable_bytes
+from harness.errors import UsageError
+from harness.report.advice import Choice, choose, duration, important
+from harness.report.counted import Crossing, Peaks, memory_crossings, scenes, video_peaks
+from harness.report.sections.summary import crossings_in_words
+from harness.report.verdicts import Ranking, Score, verdict
+from harness.scaling import Fit, frames_that_fit, growths
+from tests.counted import series
+from tests.report.made import GIB, video
+
+ROOM = 24 * 10**9 - GIB
+"""Of a card of 24 GB."""
+
+
+def ranked(means: dict[str, float], borne: set[tuple[str, str]] | None = None) -> Ranking:
+    """Best first; every order is borne unless given otherwise."""
+    names = sorted(means, key=lambda name: -means[name])
+    every = {(one, other) for i, one in enumerate(names) for other in names[i + 1 :]}
+    scores = {
+        name: Score(mean=means[name], low=means[name] - 0.01, high=means[name] + 0.01, models=3)
+        for name in names
+    }
+    return Ranking(scores=scores, borne=frozenset(every if borne is None else borne))
+
+
+RANKED = ranked({"best": 0.9, "middle": 0.6, "worst": 0.3})
+
+
+def at_60(amounts: dict[str, int | str]) -> Peaks:
+    counted = video({method: {60: amount} for method, amount in amounts.items()})
+    (peaks,) = video_peaks(scenes(counted, {}), "prefill")
+    return peaks
+
+
+def choice(amounts: dict[str, int | str], ranking: Ranking | None = RANKED, card: int = 24) -> Choice:
+    return choose(at_60(amounts), 60, card, ranking)
+
+
+def test_the_reserve_of_the_plan_is_kept_free() -> None:
+    assert usable_bytes("24GB") == ROOM
+    assert usable_bytes("24GiB", "0") == 24 * GIB
+    with pytest.raises(UsageError, match="nothing of --gpu 1GiB is left"):
+        usable_bytes("1GiB")
+
+
+def test_what_fits_to_the_byte_is_chosen_and_one_byte_more_is_not() -> None:
+    assert choice({"best": ROOM, "middle": GIB}).best == "best"
+    over = choice({"best": ROOM + 1, "middle": GIB})
+    assert (over.best, over.tied, over.beyond) == ("middle", (), {"best": ROOM + 1})
+    assert over.entry == "middle 1 GiB"
+
+
+def test_the_most_accurate_of_what_fits_wins_however_little_the_others_need() -> None:
+    found = choice({"worst": GIB, "middle": 2 * GIB, "best": 3 * GIB})
+    assert found.entry == "best 3 GiB"
+    assert list(found.fitting) == ["best", "middle", "worst"]
+
+
+def test_ties_are_named_and_many_are_counted() -> None:
+    two = ranked({"a": 0.9, "b": 0.8, "c": 0.1}, {("a", "c"), ("b", "c")})
+    amounts: dict[str, int | str] = {"a": 3 * GIB, "b": 2 * GIB, "c": GIB}
+    assert choice(amounts, two).entry == "a 3 GiB, b 2 GiB (tied)"
+    assert choice(amounts, two).least == "b"
+    many = ranked({name: 0.5 for name in "abcd"}, set())
+    assert choice({**amounts, "d": 4 * GIB}, many).entry == "4 tied; least: c 1 GiB"
+
+
+def test_a_tie_with_what_does_not_fit_counts_for_nothing() -> None:
+    two = ranked({"a": 0.9, "b": 0.8}, set())
+    found = choice({"a": GIB, "b": 30 * GIB}, two)
+    assert (found.best, found.tied, found.entry) == ("a", (), "a 1 GiB")
+
+
+def test_nothing_fits() -> None:
+    assert choice({"best": 30 * GIB}).entry == "none fits"
+    assert choice({"best": 30 * GIB, "middle": "planted"}).entry == "none of those counted fits"
+
+
+def test_without_accuracies_the_least_is_named() -> None:
+    assert choice({"a": 2 * GIB, "b": GIB, "c": 30 * GIB}, None).entry == "2 fit; least: b 1 GiB"
+    assert choice({"unranked": GIB}).entry == "1 fit; least: unranked 1 GiB"
+
+
+def test_what_was_not_counted_is_unknown_and_not_too_large() -> None:
+    found = choice({"best": "planted", "middle": GIB})
+    assert found.unknown == ("best",)
+    assert found.beyond == {}
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [(1, "1 second"), (16, "16 seconds"), (60, "1 minute"), (90, "1.5 minutes"), (3600, "1 hour")],
+)
+def test_durations(frames: int, words: str) -> None:
+    assert duration(frames) == words
+
+
+def test_important_budgets_are_among_the_counted_sizes() -> None:
+    assert important([1, 60, 300, 3600], "prefill") == [(300, 24), (3600, 80)]
+    assert important([1, 64], "prefill") == [(64, 24), (64, 80)]
+    assert important([1, 60, 300, 3600], "stream") == [(3600, 24)]
+    assert important([], "prefill") == []
+
+
+def test_verdicts() -> None:
+    assert verdict(RANKED, {"best", "middle", "worst"}) == "best 0.90 [0.89, 0.91], above each of the other 2"
+    assert verdict(RANKED, {"middle", "worst"}) == "middle 0.60 [0.59, 0.61], above the other one"
+    assert verdict(RANKED, {"worst"}).endswith("the only one with an accuracy")
+    some = ranked({"a": 0.9, "b": 0.8, "c": 0.1}, {("a", "c")})
+    assert verdict(some, {"a", "b", "c"}) == "a 0.90 [0.89, 0.91], tied with b and above the other 1"
+    assert "no order between it and b is borne" in verdict(some, {"a", "b"})
+
+
+def peaks_of(amounts: dict[str, dict[int, int | str]]) -> Peaks:
+    (peaks,) = video_peaks(scenes(video(amounts), {}), "prefill")
+    return peaks
+
+
+LINES: dict[str, dict[int, int | str]] = {
+    "steep": {n: 100 + 10 * n for n in (1, 10, 100)},
+    "flat": {n: 200 for n in (1, 10, 100)},
+    "dear": {n: 9000 for n in (1, 10, 100)},
+}
+
+
+def test_a_crossing_between_two_counted_sizes() -> None:
+    peaks = peaks_of({name: LINES[name] for name in ("steep", "flat")})
+    # steep is at 200 with 10 frames: the equal size counts for neither side.
+    assert memory_crossings(peaks) == [Crossing(first="steep", second="flat", until=1, since=100, about=10.0)]
+    words = crossings_in_words(peaks)
+    assert words is not None
+    assert "steep needs less than flat up to 1 frame and more from 100 on (equal at about 10)" in words
+
+
+def test_no_crossing_and_no_data() -> None:
+    assert memory_crossings(peaks_of({name: LINES[name] for name in ("flat", "dear")})) == []
+    words = crossings_in_words(peaks_of(LINES))
+    assert words is not None
+    assert "no method crosses dear, which needs the most; 1 other pair crosses" in words
+    assert crossings_in_words(peaks_of({"flat": LINES["flat"]})) is None
+    assert crossings_in_words(peaks_of({"flat": {1: 5}, "steep": {1: 6}})) is None
+
+
+def test_a_size_that_one_method_lacks_is_no_crossing() -> None:
+    peaks = peaks_of({"a": {1: 10, 10: "planted", 100: 30}, "b": {1: 20, 10: 5, 100: 40}})
+    assert memory_crossings(peaks) == []
+
+
+def test_only_card_kernels_without_text_between_frames_advise() -> None:
+    counted = [
+        *series({1: GIB}, kernels="cpu"),
+        *series({1: GIB}, text_per_frame=4),
+        *series({1: GIB}, mode="stream"),
+    ]
+    assert video_peaks(scenes(counted, {}), "prefill") == []
+    assert len(video_peaks(scenes(counted, {}), "stream")) == 1
+
+
+@pytest.mark.parametrize(
+    ("amounts", "budget", "fit"),
+    [
+        ({4: 1000, 8: 2000, 16: 4000}, 999, Fit(4, "none")),
+        ({4: 1000, 8: 2000, 16: 4000}, 1000, Fit(4, "between")),
+        ({4: 1000, 8: 2000, 16: 4000}, 3000, Fit(12, "between")),
+        ({4: 1000, 8: 2000, 16: 4000}, 3999, Fit(15, "between")),
+        ({n: 10**6 * n for n in (4, 8, 16)}, 40 * 10**6, Fit(40, "beyond")),
+        ({4: 1000, 8: 1000, 16: 1000}, 1000, Fit(16, "any")),
+        ({n: 10**6 * n * n for n in (4, 8, 16)}, 10**12, Fit(16, "at least")),
+        ({4: 1000, 8: 2000}, 9000, Fit(8, "at least")),
+    ],
+)
+def test_how_many_frames_fit_by_the_law(amounts: dict[int, int], budget: int, fit: Fit) -> None:
+    (growth,) = growths(series(amounts), ("frames",))
+    assert frames_that_fit(growth, budget) == fit

@@ -1,0 +1,80 @@
+"""Records that earlier versions wrote load for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.counting import store as counted_store
+from harness.counting.records import COUNT_SCHEMA
+from harness.counting.store import load_counted
+from harness.records import SCHEMA_VERSION, Failed, Ok, Record
+from harness.report.command import reproduce
+from harness.report.frame import records_to_frame
+from harness.store import UPGRADES, Store, load_records
+
+CORPUS = Path(__file__).parent / "corpus"
+RUNS = sorted(CORPUS.glob("v*"))
+COUNTED = sorted(CORPUS.glob("counted_v*"))
+
+
+def test_every_version_has_its_corpus_and_every_older_one_its_upgrade() -> None:
+    versions = range(1, SCHEMA_VERSION + 1)
+    assert [run.name for run in RUNS] == [f"v{version}" for version in versions]
+    assert set(UPGRADES) == set(versions) - {SCHEMA_VERSION}
+    counts = range(1, COUNT_SCHEMA + 1)
+    assert [run.name for run in COUNTED] == [f"counted_v{version}" for version in counts]
+    assert set(counted_store.UPGRADES) == set(counts) - {COUNT_SCHEMA}
+
+
+def whole(run: Path) -> list[Record]:
+    records, problems = load_records(run)
+    assert problems == []
+    assert len(records) == len(list((run / "records").iterdir()))
+    return records
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_old_records_load_with_every_outcome_and_their_answers(run: Path) -> None:
+    records, store = whole(run), Store(run)
+    written = f'"schema_version": {run.name.removeprefix("v")},'
+    assert all(written in path.read_text() for path in (run / "records").iterdir())
+    kinds = {
+        (record.outcome.kind, record.key.weights == "random")
+        for record in records
+        if not isinstance(record.outcome, Failed)
+    }
+    assert kinds == {("ok", False), ("ok", True), ("skipped", False)}
+    assert [record.outcome.failure for record in records if isinstance(record.outcome, Failed)] == [
+        "out_of_memory"
+    ]
+    for record in records:
+        assert store.read(record.key.digest) == record
+        if isinstance(record.outcome, Ok):
+            accuracy = record.outcome.measures.accuracy
+            assert accuracy is not None
+            assert len(store.samples(record.key.digest)) == accuracy.scored + accuracy.unparsed
+    assert set(store.samples_dir.iterdir()) == {
+        store.sidecar(record.key.digest) for record in records if isinstance(record.outcome, Ok)
+    }
+    assert len(records_to_frame(records)) == len(records)
+    assert all(command.startswith("harness eval --task videoqa") for command in reproduce(records))
+
+
+def test_what_schema_1_did_not_tell_is_none() -> None:
+    assert {(record.inputs, record.samples_sha256) for record in whole(CORPUS / "v1")} == {(None, None)}
+
+
+def test_cells_are_named_as_in_schema_1() -> None:
+    """Otherwise an earlier run would be measured again from the start."""
+    digests = [{path.stem for path in (run / "records").iterdir()} for run in RUNS]
+    assert all(names == digests[0] for names in digests)
+
+
+@pytest.mark.parametrize("run", COUNTED, ids=lambda run: run.name)
+def test_old_counted_records_load(run: Path) -> None:
+    records, problems = load_counted(run)
+    assert problems == []
+    assert {path.stem for path in (run / "counted").iterdir()} == {record.key.digest for record in records}
+    assert {record.outcome.kind for record in records} == {"ok", "failed"}
