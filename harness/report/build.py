@@ -45,9 +45,9 @@ PAGE = "report.html"
 def build_report(run_dir: Path, out: Path | None = None) -> Path:
     """Write the report of a run into ``out``, by default ``<run_dir>/report``; returns the Markdown's path.
 
-    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError for
-    a folder that is not a run's and InfrastructureError when the report cannot be written; an older report stays
-    whole then.
+    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError
+    for a folder that is not a run's and InfrastructureError when the report cannot be written; an older
+    report stays whole then.
     """
     evidence = gather(run_dir)
     whole = document(evidence, tuple((CSV_FILES | TEXT_FILES).items()))

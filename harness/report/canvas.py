@@ -70,7 +70,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as PNG, 200 dots per inch, as SVG, as PDF, and small for a page; equal data give equal bytes."""
+    """A figure as PNG (200 dots per inch), SVG and PDF, and small for a page; equal data, equal bytes."""
 
     png: bytes
     svg: bytes

@@ -18,6 +18,7 @@ from harness.report import build
 from harness.report.watch import refresh, state, watch
 from harness.store import Store
 from tests.execute import cells, fakes
+from tests.report import pictures
 
 Step = Callable[[], object]
 
