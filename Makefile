@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test check lint report reference counted ablation gpu-memory clean
+.PHONY: eval test check lint report reference counted timing ablation gpu-memory clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -46,7 +46,7 @@ reference: $(VENV)/.installed
 	$(BIN)/harness eval --task videoqa --frames 1,2,4,8,16,32 --resolution 64 --seed 0,1,2 --out results/reference
 	$(BIN)/harness eval --task videoqa --frames 8 --resolution 16,32,48 --seed 0,1,2 --out results/reference
 	$(BIN)/harness eval --task multi_image --frames 1,2,4,8,16 --resolution 64 --seed 0,1,2 --out results/reference
-	$(MAKE) counted
+	$(MAKE) counted timing
 	$(BIN)/harness report results/reference --out reports/reference
 
 # The reference's counted memory: the cells' own sizes, videos of up to an hour on a card, and a published session.
@@ -59,6 +59,12 @@ counted: $(VENV)/.installed
 	  --backbone qwen2.5-vl-3b --out results/reference
 	$(BIN)/harness bench --mode stream --frames 256 --resolution 896 --text 20 --text-per-frame 18 \
 	  --backbone helium1-2b --methods token_insertion,vanilla_ca --out results/reference
+
+# Reference timings: every method in turns, on the reference frames, then on noise beyond what a clip has. Some ten
+# minutes on two idle cores; factors need a machine that is idle otherwise (docs/design/interleaved_timing.md).
+timing: $(VENV)/.installed
+	$(BIN)/harness time --frames 1,2,4,8,16,32,64 --resolution 64 --out results/reference $(ARGS)
+	$(BIN)/harness time --synthetic --weights random --frames 1,4,16,64,128,256 --resolution 64 --out results/reference $(ARGS)
 
 # CASA's differences D1-D5 one by one, and gist tokens against pooled gists. Trains what is not trained yet.
 ablation: $(VENV)/.installed

@@ -71,13 +71,13 @@ def _median(rounds: Rounds) -> float:
 
 def table(found: Sequence[Twice]) -> str:
     lines = [
-        "| how | phase | comparisons | \\|ratio − 1\\|, median | 95th percentile | largest | with 1 inside |",  # noqa: RUF001
+        "| how | phase | comparisons | off by, median | 95th percentile | largest | 1 in the interval |",
         "|---|---|---|---|---|---|---|",
     ]
     for how in ("interleaved", "apart"):
         for phase in PHASES:
             chosen = [one for one in found if (one.how, one.phase) == (how, phase)]
-            # A ratio and its reciprocal are the same distance from 1.
+            # A ratio and its reciprocal are off by the same.
             off = [max(one.ratio, 1 / one.ratio) - 1 for one in chosen]
             middle, high = np.quantile(off, [0.5, 0.95])
             told = [one.held for one in chosen if one.held is not None]

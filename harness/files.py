@@ -9,6 +9,7 @@ import contextlib
 import errno
 import glob
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -59,12 +60,12 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def remove_abandoned(folder: Path, pattern: str = f"{TEMPORARY}*", older_s: float = ABANDONED_S) -> None:
-    """Remove temporary files that were last written more than ``older_s`` seconds ago."""
+    """Remove temporary files and folders that were last written more than ``older_s`` seconds ago."""
     for path in folder.glob(pattern):
         # Another process may have removed it, or renamed it, by now.
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > older_s:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _stem(path: Path) -> str:

@@ -11,6 +11,7 @@ import harness
 from harness.cli.bench import bench_command
 from harness.cli.capacity import plan_command
 from harness.cli.check import check_command
+from harness.cli.compare import compare_command
 from harness.cli.eval import eval_command
 from harness.cli.export import export_command
 from harness.cli.graft import graft_command
@@ -40,6 +41,7 @@ app.command("train")(train_command)
 app.command("graft")(graft_command)
 app.command("report")(report_command)
 app.command("export")(export_command)
+app.command("compare")(compare_command)
 
 
 def _version(wanted: bool) -> None:

@@ -140,9 +140,10 @@ def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
         raise NothingMeasuredError(
             f"none of the {len(records)} cells was measured; the reasons are above and in {spec.out_dir}"
         )
+    from harness.cli.report import say_where
     from harness.report.build import build_report
 
-    typer.echo(f"report: {build_report(spec.out_dir, None)}", err=as_json)
+    say_where(build_report(spec.out_dir, None), err=as_json)
 
 
 def _explain(records: Sequence[Record], debug: bool) -> None:

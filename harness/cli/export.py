@@ -21,7 +21,7 @@ STDOUT = Path("-")
 
 
 def export_command(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN")],
     out: Annotated[
         Path, typer.Option(help="File ending in .parquet, .csv or .jsonl; - is CSV on standard output.")
     ] = STDOUT,
@@ -31,9 +31,7 @@ def export_command(
         Texts, typer.Option("--method", "--methods", help="Keep these methods: NAME, or NAME:FIELD=VALUE+...")
     ] = None,
     frames: Annotated[Texts, typer.Option(help="Keep these numbers of frames.")] = None,
-    resolution: Annotated[
-        Texts, typer.Option(help="Keep these sizes in pixels: 64, or HEIGHTxWIDTH.")
-    ] = None,
+    resolution: Annotated[Texts, typer.Option(help="Keep these sizes: 64, or HEIGHTxWIDTH pixels.")] = None,
     seed: Annotated[Texts, typer.Option(help="Keep these seeds of models.")] = None,
     outcome: Annotated[Texts, typer.Option(help="Keep these outcomes: ok, failed, skipped.")] = None,
     debug: Debug = False,
@@ -64,10 +62,10 @@ def export_command(
         else:
             write_table(made, out)
             typer.echo(f"export: {out} ({len(made.frame):,} rows of {table})")
-        list_problems(made.problems)
+        _list(made.problems)
 
 
-def list_problems(problems: Sequence[Problem]) -> None:
+def _list(problems: Sequence[Problem]) -> None:
     """Name every file that was left out, and how many there are."""
     for problem in problems:
         say(f"left out: {one_line(problem.path)}: {one_line(problem.reason)}")

@@ -26,7 +26,7 @@ def report_command(
     ] = DEFAULT_EVERY_S,
     debug: Debug = False,
 ) -> None:
-    """Write the report of a run: Markdown, CSV and figures; print where it is.
+    """Write the report of a run: a page, Markdown, CSV and figures; print where it is.
 
     Where nothing was measured the report says why, and the exit status is 3. With --watch the exit status of
     an interrupt is 0: it is how watching ends.
@@ -48,7 +48,7 @@ def _report(run: Path, out: Path | None) -> None:
     with progress_line(sys.stderr) as show:
         show(f"making the report of {run}")
         path = build_report(run, out)
-    typer.echo(f"report: {path}")
+    say_where(path)
     records, problems = load_cells(run)
     if problems:
         first = problems[0]
@@ -61,6 +61,11 @@ def _report(run: Path, out: Path | None) -> None:
         raise NothingMeasuredError(
             f"nothing measured: none of the {len(records)} cells in {str(run)!r} was; the report says why"
         )
+
+
+def say_where(markdown: Path, err: bool = False) -> None:
+    """Print where the page and the Markdown are."""
+    typer.echo(f"report: {markdown.with_name('report.html')}\nmarkdown: {markdown}", err=err)
 
 
 def _watch(run: Path, out: Path | None, every_s: float) -> None:

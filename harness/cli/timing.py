@@ -180,6 +180,13 @@ def _explain(records: Sequence[TimingRecord], debug: bool) -> None:
     if debug:
         for text in filter(None, traces):
             say(text.rstrip())
+    busy = [record for record in records if record.crowded]
+    if busy:
+        load = max(one[0] for record in busy for one in (record.load_before, record.load_after) if one)
+        say(
+            f"warning: the machine's load was up to {load:.1f} on {busy[0].environment.cpu_count} processors "
+            f"at {len(busy)} size(s); waiting for a processor adds to every time, which draws ratios toward 1"
+        )
 
 
 def _observer(stream: TextIO, debug: bool) -> Observer:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from scipy.special import ndtri
 
@@ -94,6 +97,16 @@ class PlaceResult:
     same_machine: bool
     random_weights: bool
 
+    def where(self, among: Iterable[PlaceResult]) -> str:
+        """The task, with the fields that tell this setting from others at the same place."""
+        others = [one.setting for one in among if one.place == self.place]
+        fields = [
+            f"{name} {json.loads(value)}"
+            for name, value in self.setting.items()
+            if any(other[name] != value for other in others)
+        ]
+        return f"{self.place.task} ({', '.join(fields)})" if fields else self.place.task
+
     @property
     def overall(self) -> Answers | None:
         return next((one for one in self.answers if one.kind is None), None)
@@ -101,10 +114,15 @@ class PlaceResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairResult:
-    """Two sides at every place that both have; ``refused`` says in words what could not be compared."""
+    """Two sides at every place that both have; ``refused`` says in words what could not be compared.
+
+    ``problems`` are files with answers that cannot be read.
+    """
 
     first: Side
     second: Side
     places: tuple[PlaceResult, ...]
     refused: tuple[str, ...]
     problems: tuple[Problem, ...]
+    interleaved: tuple[Path, ...]
+    """Folders with times that were measured in turn and can be compared as ratios."""

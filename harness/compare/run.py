@@ -17,6 +17,9 @@ from harness.stats.seeds import SeedSpread, seed_difference
 from harness.store import Problem, Store
 
 RANDOM = "random"
+TIMINGS = "timings"
+"""Folder of a run for times of several methods that were measured in turn."""
+
 MACHINE = ("cpu", "cpu_count", "threads", "gpu", "torch")
 """Fields of the environment that times depend on."""
 
@@ -62,38 +65,39 @@ class _Draft:
     problems: list[Problem]
 
 
-def compare_sides(
-    pairs: Sequence[tuple[Side, Side]], problems: Sequence[Problem] = (), filters: Filters | None = None
-) -> list[PairResult]:
+def compare_sides(pairs: Sequence[tuple[Side, Side]], filters: Filters | None = None) -> list[PairResult]:
     """Compare every pair of sides; Holm's correction is over all of their places and kinds of questions.
 
-    ``problems`` are files of their runs that do not count. Raises UsageError for a filter that no place meets.
+    Raises UsageError for a filter that no place meets.
     """
-    drafts = [_draft(pair, problems, filters or Filters()) for pair in pairs]
+    drafts = [_draft(pair, filters or Filters()) for pair in pairs]
     asked = [one for draft in drafts for _, there in draft.places for one in there]
     differences = paired_differences([one.paired for one in asked])
     adjusted = holm([difference.p_value for difference in differences])
-    answers = {
-        id(one): one.tested(difference, p_value)
-        for one, difference, p_value in zip(asked, differences, adjusted, strict=True)
-    }
+    answers = iter(
+        [
+            one.tested(difference, p_value)
+            for one, difference, p_value in zip(asked, differences, adjusted, strict=True)
+        ]
+    )
     return [
         PairResult(
             first=draft.sides[0],
             second=draft.sides[1],
-            places=tuple(
-                _place(met, tuple(answers[id(one)] for one in there)) for met, there in draft.places
-            ),
+            places=tuple(_place(met, tuple(next(answers) for _ in there)) for met, there in draft.places),
             refused=tuple(draft.refused),
             problems=tuple(draft.problems),
+            interleaved=tuple(
+                sorted({side.run / TIMINGS for side in draft.sides if (side.run / TIMINGS).is_dir()})
+            ),
         )
         for draft in drafts
     ]
 
 
-def _draft(pair: tuple[Side, Side], problems: Sequence[Problem], filters: Filters) -> _Draft:
+def _draft(pair: tuple[Side, Side], filters: Filters) -> _Draft:
     met, refused = meet(*pair, filters)
-    draft = _Draft(pair, [], refused, list(problems))
+    draft = _Draft(pair, [], refused, [])
     for one in met:
         read = [
             [_outcomes(Store(side.run), model, draft.problems) for model in models]
@@ -178,7 +182,9 @@ def _place(met: Met, answers: tuple[Answers, ...]) -> PlaceResult:
         answers=answers,
         # Tensors as counted and what an allocator held are two quantities.
         peak=_bytes(met, lambda model: model.measures.memory.peak_bytes) if len(sources) == 1 else None,
-        state=_bytes(met, lambda model: sum(model.measures.memory.state_bytes.values())),
+        state=_bytes(met, lambda model: sum(model.measures.memory.state_bytes.values()))
+        if all(model.measures.memory.state_bytes for model in models)
+        else None,
         times=_times(met),
         same_machine=len(machines) == 1,
         random_weights=any(model.key.weights == RANDOM for model in models),

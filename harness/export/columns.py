@@ -1,4 +1,4 @@
-"""The columns of every exported table: name, type and meaning. ``docs/export.md`` is made from them."""
+"""The columns of every exported table: name, type and meaning. ``docs/export.md`` lists :func:`document`."""
 
 from __future__ import annotations
 

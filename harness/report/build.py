@@ -1,22 +1,25 @@
-"""Write a run's report: Markdown, CSV, PNG and SVG."""
+"""Write a run's report: HTML, Markdown, CSV, PNG and SVG."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from harness.errors import InfrastructureError
+from harness.report.canvas import Drawing
 from harness.report.contents import document
-from harness.report.document import Figure
+from harness.report.document import Document, Figure
 from harness.report.evidence import Evidence, gather
 from harness.report.frame import SETTING, settings
 from harness.report.points import over_models
-from harness.report.render import markdown
+from harness.report.render import html, markdown
 from harness.report.render.static import picture
 from harness.report.style import looks
 from harness.report.text import csv_cell
@@ -28,25 +31,46 @@ CSV_FILES = {
 }
 
 
+PAGE = "report.html"
+
+
 def build_report(run_dir: Path, out: Path | None = None) -> Path:
     """Write the report of a run into ``out``, by default ``<run_dir>/report``; returns the Markdown's path.
 
-    Records that cannot be loaded are listed in the report. Raises UsageError for a folder that is not a run's
-    and InfrastructureError when the report cannot be written; an older report stays whole then.
+    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError for
+    a folder that is not a run's and InfrastructureError when the report cannot be written; an older report stays
+    whole then.
     """
     evidence = gather(run_dir)
     whole = document(evidence, tuple(CSV_FILES.items()))
+    drawings = draw_all(whole)
     files: dict[str, bytes] = {}
-    look = looks(whole.methods)
-    for block in whole.walk():
-        if isinstance(block, Figure):
-            drawing = picture(block.plot, look)
-            files |= {f"{block.name}.png": drawing.png, f"{block.name}.svg": drawing.svg}
+    for name, drawing in drawings.items():
+        files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg}
     frames = {"cells.csv": evidence.cells, "kinds.csv": evidence.kinds, "points.csv": _all_points(evidence)}
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}
+    pictures = {name: drawing.webp for name, drawing in drawings.items()}
+    files |= {
+        PAGE: html.render(whole, pictures).encode(),
+        "report.md": markdown.render(whole).encode(),
+    }
     folder = run_dir / "report" if out is None else out
-    _write(folder, files | {"report.md": markdown.render(whole).encode()})
+    _write(folder, files)
     return folder / "report.md"
+
+
+def draw_all(whole: Document) -> dict[str, Drawing]:
+    """Every figure's picture by its name, drawn by as many processes as there are cores and figures."""
+    figures = [block for block in whole.walk() if isinstance(block, Figure)]
+    look = looks(whole.methods)
+    workers = min(len(os.sched_getaffinity(0)), len(figures))
+    if workers < 2:
+        return {figure.name: picture(figure.plot, look) for figure in figures}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.report.render.static"])
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        drawn = pool.map(picture, [figure.plot for figure in figures], [look] * len(figures))
+        return {figure.name: drawing for figure, drawing in zip(figures, drawn, strict=True)}
 
 
 def _all_points(evidence: Evidence) -> pd.DataFrame:
@@ -69,7 +93,7 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write every file under a temporary name first, then rename them all, the last one last."""
+    """Write every file under a temporary name first, then rename them all, the texts last."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as temporary:

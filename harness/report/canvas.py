@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from PIL import Image
 
 from harness.report.plots.model import Axis as Direction
 from harness.report.text import plot
@@ -24,6 +25,9 @@ PANEL_WIDTH = 3.1
 PANEL_HEIGHT = 2.05
 LEGEND_ROW = 0.16
 DPI = 200
+MOST_PIXELS = 1600
+"""Width of a page's picture."""
+PICTURE_COLORS = 96
 INK = "#333333"
 FAINT = "#666666"
 
@@ -65,10 +69,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as PNG, 200 dots per inch, and as SVG; the same data give the same bytes."""
+    """A figure as PNG, 200 dots per inch, as SVG, and small for a page; the same data give the same bytes."""
 
     png: bytes
     svg: bytes
+    webp: bytes
 
 
 def render(figure: Figure) -> Drawing:
@@ -80,7 +85,20 @@ def render(figure: Figure) -> Drawing:
         figure.savefig(bitmap, format="png", dpi=DPI, metadata={"Software": None})
         figure.savefig(vector, format="svg", metadata={"Date": None})
     lines = [line.rstrip() for line in vector.getvalue().splitlines()]
-    return Drawing(png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode())
+    return Drawing(
+        png=bitmap.getvalue(), svg=("\n".join(lines) + "\n").encode(), webp=_small(bitmap.getvalue())
+    )
+
+
+def _small(png: bytes) -> bytes:
+    """The picture as WebP with few colours, which is a fraction of the PNG."""
+    image = Image.open(BytesIO(png)).convert("RGB")
+    scale = min(1.0, MOST_PIXELS / image.width)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    few = image.quantize(PICTURE_COLORS, dither=Image.Dither.NONE).convert("RGB")
+    small = BytesIO()
+    few.save(small, "WEBP", lossless=True, quality=60, method=4)
+    return small.getvalue()
 
 
 def add_header(figure: Figure, title: str, handles: Sequence[Line2D | Patch]) -> None:

@@ -107,6 +107,14 @@ def plot(text: object, longest: int = LONGEST_LABEL) -> str:
     return line.replace("$", r"\$")
 
 
+_BIDI = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """One line without control characters; marks that turn the direction of what follows become boxes."""
+    return _BIDI.sub("\N{WHITE SQUARE}", _CONTROL.sub(" ", text))
+
+
 def known(value: object) -> bool:
     """Whether there is data: neither None nor a number that is not finite."""
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))

@@ -6,58 +6,62 @@ import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.files import writing_to
+from harness.files import remove_abandoned, writing_to
 from harness.records import Record
-from harness.report.build import build_report
+from harness.report.build import PAGE, build_report
+from harness.report.text import numbered
 from harness.store import load_records
 
-Say = Callable[[str], None]
 State = tuple[tuple[str, int, int], ...]
 
 _FOLDERS = ("records", "samples")
+_TEMPORARY = ".tmp-report-"
+_WORDS = {"ok": "measured", "failed": "failed", "skipped": "skipped"}
 
 
-def watch(run: Path, out: Path | None, say: Say, sleep: Callable[[], None]) -> None:
+def watch(run: Path, out: Path | None, say: Callable[[str], None], sleep: Callable[[], None]) -> None:
     """Make the report now and after every change of the run's files, until ``sleep`` raises.
 
-    One line is said per report: the time, the cells and the path. A run that does not exist yet is waited for;
-    a report that cannot be made is said and tried again after the next change.
+    One line is said per report: the time, the cells and the path. A run that does not exist yet is waited
+    for. What stands in a report's way is said once, and tried again at every look.
     """
     folder = run / "report" if out is None else out
+    remove_abandoned(folder.parent, f"{_TEMPORARY}*")
     seen: State | None = None
-    waiting = False
+    said = ""
     while True:
+        # Read before the report is made: what changes meanwhile is seen at the next look.
         now = state(run)
-        if now is None and not waiting:
-            say(f"{_clock()}  waiting for records in {str(run)!r}")
-        waiting = now is None
-        if now is not None and now != seen:
+        line = said
+        if now is None:
+            line = f"waiting for records in {str(run)!r}"
+        elif now != seen:
             try:
-                say(f"{_clock()}  {refresh(run, folder)}")
+                line, seen, said = refresh(run, folder), now, ""
             except (HarnessError, OSError) as error:
-                say(f"{_clock()}  no report this time: {' '.join(str(error).split())}")
-            # Taken before the report was made: what has changed meanwhile is seen at the next look.
-            seen = now
+                line = f"no report: {' '.join(str(error).split())}"
+        if line != said:
+            say(f"{datetime.now():%H:%M:%S}  {line}")
+            said = line
         sleep()
 
 
 def state(run: Path) -> State | None:
-    """What tells that a run's files have changed: names, times and sizes; None without any records."""
+    """What tells that a run's files have changed: names, times and sizes; None without any."""
     found = []
     for name in _FOLDERS:
         try:
             with os.scandir(run / name) as entries:
                 # Files that are being written have hidden names.
                 found += [_stamp(name, entry) for entry in entries if not entry.name.startswith(".")]
-        except FileNotFoundError:
-            if name == "records":
-                return None
+        except (FileNotFoundError, NotADirectoryError):
+            continue
     return tuple(sorted(found)) or None
 
 
@@ -73,40 +77,41 @@ def _stamp(folder: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
 def refresh(run: Path, folder: Path) -> str:
     """Make the report beside its folder, put it in place, and say what it covers."""
     with writing_to(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".tmp-report-") as temporary:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_TEMPORARY) as temporary:
             text = build_report(run, Path(temporary))
+            # The text last: it names the figures.
+            names = sorted(path.name for path in Path(temporary).iterdir() if path != text)
             with _uninterrupted():
-                # The text last: it names the figures.
-                names = sorted(path.name for path in Path(temporary).iterdir() if path != text)
                 for name in [*names, text.name]:
                     os.replace(Path(temporary) / name, folder / name)
     records, problems = load_records(run)
     left_out = f", {len(problems)} file(s) left out" if problems else ""
-    return f"{cells_done(records)}{left_out}: {folder / text.name}"
+    return f"{cells_done(records)}{left_out}: {folder / PAGE}"
 
 
-def cells_done(records: list[Record]) -> str:
+def cells_done(records: Sequence[Record]) -> str:
     """How many cells there are, by outcome."""
-    counts = Counter(record.outcome.kind for record in records)
+    counts: Counter[str] = Counter(record.outcome.kind for record in records)
     parts = [f"{counts[kind]} {word}" for kind, word in _WORDS.items() if counts[kind]]
-    return f"{len(records)} cells ({', '.join(parts)})" if parts else "no cells"
-
-
-_WORDS = {"ok": "measured", "failed": "failed", "skipped": "skipped"}
+    return f"{numbered(len(records), 'cell')} ({', '.join(parts)})" if parts else "no cells"
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Answer an interrupt after the block, so that no report is half the old and half the new one."""
-    signals = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    """Answer an interrupt after the block, so that no report is half the old and half the new one.
+
+    Not by blocking the signals: another thread, of a numerical library, may take one in place of this one.
+    """
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda caught_number, frame: caught.append(caught_number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _clock() -> str:
-    return f"{datetime.now():%H:%M:%S}"
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt

@@ -140,3 +140,9 @@ class TimingRecord(_Model):
     def complete(self) -> bool:
         """Whether every method went through every round."""
         return all(isinstance(outcome, Timed) for outcome in self.outcomes)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more was runnable within the last minute than there are processors, before or after."""
+        loads = [load[0] for load in (self.load_before, self.load_after) if load is not None]
+        return any(load > self.environment.cpu_count for load in loads)

@@ -24,7 +24,8 @@ def test_the_full_grid_is_measured_shown_and_reported(world: World) -> None:
     assert problems == []
     assert "50.0 [25.0, 75.0]" in done.stdout
     assert "32x48" in done.stdout
-    assert f"report: {world.folder / 'run' / 'report.md'}" in done.stdout
+    assert f"report: {world.folder / 'run' / 'report.html'}" in done.stdout
+    assert f"markdown: {world.folder / 'run' / 'report.md'}" in done.stdout
     assert "[8/8] counting toy 2 frame(s) 64x64 seed 0: accuracy 50.0 %" in done.stderr
 
 

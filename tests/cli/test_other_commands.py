@@ -120,7 +120,10 @@ def test_report_prints_where_it_is(world: World) -> None:
     written.write(synthetic.record(synthetic.key("vanilla_ca"), synthetic.failed()), [])
     done = world.run("report", world.folder)
     assert done.exit_code == 0
-    assert done.stdout == f"report: {world.folder / 'report.md'}\n"
+    assert done.stdout.splitlines() == [
+        f"report: {world.folder / 'report.html'}",
+        f"markdown: {world.folder / 'report.md'}",
+    ]
 
 
 @pytest.mark.parametrize("outcomes", [[], [synthetic.failed()], [synthetic.failed(), Skipped(reason="no")]])
@@ -132,7 +135,10 @@ def test_report_of_no_measured_cell_is_written_and_is_no_success(
         written.write(synthetic.record(synthetic.key(seed=number), outcome), [])
     done = world.run("report", world.folder)
     assert done.exit_code == 3
-    assert done.stdout == f"report: {world.folder / 'report.md'}\n"
+    assert done.stdout.splitlines() == [
+        f"report: {world.folder / 'report.html'}",
+        f"markdown: {world.folder / 'report.md'}",
+    ]
     assert f"nothing measured: none of the {len(outcomes)} cells" in done.stderr
 
 

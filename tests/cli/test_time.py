@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_running_again_times_nothing_and_tells_the_same_as_json(folder: Path) -> None:
     done = timed(*SMALL, "--methods", "vanilla_ca,vanilla_ca,token_insertion", "--out", folder, "--json")
     assert done.exit_code == 0, done.output
-    assert done.stderr == "2 sizes: 0 to time, 2 timed already\n"
+    assert done.stderr.splitlines()[0] == "2 sizes: 0 to time, 2 timed already"
     document: dict[str, Any] = json.loads(done.stdout)
     records, problems = load_timings(folder)
     assert problems == []
@@ -79,6 +79,14 @@ def test_a_single_round_has_a_ratio_and_no_interval(monkeypatch: pytest.MonkeyPa
     assert " 1.50 |" in shown(monkeypatch, records).stdout
     document = json.loads(shown(monkeypatch, records, "--json").stdout)
     assert {(row["low"], row["high"]) for row in document["ratios"]} == {(None, None)}
+
+
+def test_a_crowded_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records' machine has one processor."""
+    quiet = made.record({"one": [2.0] * 7, "two": [4.0] * 7})
+    busy = quiet.model_copy(update={"load_after": (3.0, 0.0, 0.0)})
+    assert shown(monkeypatch, [quiet]).stderr == ""
+    assert "load was up to 3.0 on 1 processors at 1 size(s)" in shown(monkeypatch, [quiet, busy]).stderr
 
 
 def test_nothing_timed_has_status_3(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.measure import latency
-from harness.measure.latency import WARM_UPS, Repeats, Section, collect, measure_latency
+from harness.measure.latency import WARM_UPS, Repeats, Section, collect, fusion_sections, measure_latency
 from harness.measure.workload import Workload
 
 CPU = torch.device("cpu")
@@ -78,6 +78,16 @@ def test_every_phase_of_a_real_method_is_timed(method: str, workload: Callable[[
         assert timing is not None
         assert 2 <= len(timing.raw_ms) <= 3
         assert min(timing.raw_ms) > 0
+
+
+@torch.inference_mode()
+def test_nothing_piles_up_from_sample_to_sample(method: str, workload: Callable[[str], Workload]) -> None:
+    sections = fusion_sections(workload(method))
+    for phase in ("per_frame", "per_token"):
+        section = sections[phase]
+        before = section.prepare().state_bytes()
+        section.run(section.prepare())
+        assert section.prepare().state_bytes() == before
 
 
 @torch.inference_mode()

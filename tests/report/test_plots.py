@@ -179,7 +179,7 @@ def test_a_failure_is_marked_where_it_happened_in_every_panel() -> None:
 def test_levels_follow_the_kinds_that_can_be_asked() -> None:
     cells = records_to_frame(s.run(frames=(2, 4), seeds=(0,)))
     chance = series(lines_of(curves(cells, "frames"))[0], "level")["chance"]
-    assert chance.x == (2, 4)
+    assert chance.x == (2.0, 4.0)
     assert chance.y == pytest.approx([0.1, (5 * 0.1 + 3 * 0.25) / 8])
 
 
@@ -211,7 +211,7 @@ def test_counted_memory_is_a_line_of_its_own_where_it_stands_for_the_same() -> N
     assert [bool(series(panel, "counted")) for panel in panels] == [index == 3 for index in range(10)]
     counted = series(panels[3], "counted")
     assert list(counted) == ["token_insertion", "casa"]
-    assert counted["casa"].x == (1, 2, 32)
+    assert counted["casa"].x == (1.0, 2.0, 32.0)
     assert counted["casa"].y == pytest.approx([1.5, 3.0, 48.0])
 
 

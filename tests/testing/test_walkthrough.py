@@ -70,7 +70,7 @@ def test_commands_lead_from_an_empty_folder_to_a_report(tmp_path: Path) -> None:
         if language == "sh":
             output.append(shell(text, tmp_path))
     assert any("my_fusion" in line and "%" in line for line in output[-1].splitlines())
-    assert "report: results/my_fusion/report/report.md" in output[-2]
+    assert "report: results/my_fusion/report/report.html" in output[-2]
 
 
 def test_an_edit_that_does_not_fit_is_noticed(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def record(
         order_seed=0,
         frames_digest="0" * 16,
         encode=None,
-        load_before=(1.0, 2.0, 3.0),
+        load_before=(0.5, 2.0, 3.0),
         load_after=None,
         outcomes=tuple(outcomes),
         started_at="2030-01-01T00:00:00+00:00",

@@ -6,13 +6,14 @@ import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import torch
 
 from harness.measure import latency
 from harness.measure.latency import WARM_UPS, Section
-from harness.timing.records import PHASES, Phase, Timed
+from harness.timing.records import PHASES, MethodOutcome, Phase, Timed
 from harness.timing.rounds import LEAST_TICKS, Sections, clock_tick_ns, interleave
 from tests.measure.test_latency import Clock
 
@@ -48,14 +49,16 @@ class Stage:
             self.clock.work(1000)
             return phase
 
-        return lambda: {phase: Section(run, lambda phase=phase: prepare(phase)) for phase in PHASES}
+        return lambda: {phase: Section(run, partial(prepare, phase)) for phase in PHASES}
 
     def timed_runs(self, methods: int) -> list[tuple[str, Phase]]:
         """Runs after the warm-up; each stands twice, untimed and timed."""
         return self.runs[methods * len(PHASES) * WARM_UPS :]
 
 
-def run(makers: dict[str, Callable[[], Sections]], rounds: int = 4, order_seed: int = 0, tick_ns: int = 1):
+def run(
+    makers: dict[str, Callable[[], Sections]], rounds: int = 4, order_seed: int = 0, tick_ns: int = 1
+) -> dict[str, MethodOutcome]:
     return interleave(
         makers, CPU, rounds=rounds, order_seed=order_seed, progress=lambda text: None, tick_ns=tick_ns
     )
