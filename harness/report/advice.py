@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.budget import usable_bytes
 from harness.report.counted import Peaks
+from harness.report.text import share
 from harness.report.verdicts import Ranking
 from harness.units import bytes_text
 
@@ -28,7 +29,7 @@ class Choice:
 
     ``best`` has the highest accuracy of what fits, None where nothing that fits has one; ``tied`` are those
     that no borne order puts below it. ``fitting`` and ``beyond`` are sorted by accuracy, then by bytes.
-    ``unknown`` were not counted at this size.
+    ``unknown`` were not counted at this size. ``accuracies`` are shares where methods are compared.
     """
 
     frames: int
@@ -39,6 +40,7 @@ class Choice:
     fitting: Mapping[str, int]
     beyond: Mapping[str, int]
     unknown: tuple[str, ...]
+    accuracies: Mapping[str, float]
 
     @property
     def least(self) -> str | None:
@@ -52,14 +54,16 @@ class Choice:
         if self.least is None:
             return "none fits" if not self.unknown else "none of those counted fits"
         if self.best is None:
-            return f"{len(self.fitting)} fit; least: {self._with_peak(self.least)}"
+            fit = "1 fits" if len(self.fitting) == 1 else f"{len(self.fitting)} fit"
+            return f"{fit}; least: {self._with_peak(self.least)}"
         if 1 + len(self.tied) > MOST_NAMED:
             return f"{1 + len(self.tied)} tied; least: {self._with_peak(self.least)}"
-        named = ", ".join(self._with_peak(label) for label in (self.best, *self.tied))
+        named = "; ".join(self._with_peak(label) for label in (self.best, *self.tied))
         return f"{named} (tied)" if self.tied else named
 
     def _with_peak(self, label: str) -> str:
-        return f"{label} {bytes_text(self.fitting[label])}"
+        score = f"{share(self.accuracies[label])}, " if label in self.accuracies else ""
+        return f"{label} {score}{bytes_text(self.fitting[label])}"
 
 
 def choose(peaks: Peaks, frames: int, card: int, ranking: Ranking | None) -> Choice:
@@ -82,6 +86,7 @@ def choose(peaks: Peaks, frames: int, card: int, ranking: Ranking | None) -> Cho
         fitting=fitting,
         beyond={label: counted[label] for label in by_order if counted[label] > usable},
         unknown=tuple(label for label in peaks.scene.methods if label not in counted),
+        accuracies={label: score.mean for label, score in scores.items()},
     )
 
 

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.counting.records import CountKey
-from harness.plan import method_label
+from harness.errors import UsageError
+from harness.plan import MethodKey, method_label
 from harness.settings import join
 from harness.spec import NamedSpec
-from harness.timing.records import SYNTHETIC, TimingRecord
+from harness.timing.records import SYNTHETIC, TimingKey, TimingRecord
 
 
 def count_again(keys: Iterable[CountKey]) -> list[str]:
@@ -36,8 +37,8 @@ def time_again(records: Sequence[TimingRecord], out: str) -> str:
     random = all(method.weights == "random" for method in first.methods)
     options: dict[str, object] = {
         "--out": out,
-        "--methods": join([method_label(method) for method in first.methods], ","),
-        "--task": None if first.task == SYNTHETIC else str(NamedSpec(first.task, first.task_config)),
+        "--methods": join([_named(method) for method in first.methods], ","),
+        "--task": None if first.task == SYNTHETIC else _task(first),
         "--frames": ",".join(str(frames) for frames in sorted({one.key.frames for one in records})),
         "--resolution": _sizes({(one.key.height, one.key.width) for one in records}),
         "--rounds": max(one.rounds for one in records),
@@ -54,11 +55,30 @@ def time_again(records: Sequence[TimingRecord], out: str) -> str:
     return shlex.join(["harness", "time", *_words(options), *synthetic])
 
 
+def methods_option(keys: Iterable[MethodKey]) -> str:
+    """What ``--methods`` takes for them, each once; a name that it cannot take stands as it is."""
+    return join(list(dict.fromkeys(_named(key) for key in keys)), ",")
+
+
+def _named(key: MethodKey) -> str:
+    try:
+        return method_label(key)
+    except UsageError:
+        return key.method
+
+
+def _task(key: TimingKey) -> str:
+    try:
+        return str(NamedSpec(key.task, key.task_config))
+    except UsageError:
+        return key.task
+
+
 def _options(keys: Sequence[CountKey], *, sizes: bool = True) -> str:
     first = keys[0]
     optimizers = [key.optimizer for key in keys if key.optimizer is not None]
     options: dict[str, object] = {
-        "--methods": join(list(dict.fromkeys(method_label(key) for key in keys)), ","),
+        "--methods": methods_option(keys),
         "--backbone": first.backbone,
         "--mode": ",".join(dict.fromkeys(key.mode for key in keys)),
         "--frames": ",".join(str(frames) for frames in sorted({key.frames for key in keys})),

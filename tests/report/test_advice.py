@@ -53,28 +53,28 @@ def test_what_fits_to_the_byte_is_chosen_and_one_byte_more_is_not() -> None:
     assert choice({"best": ROOM, "middle": GIB}).best == "best"
     over = choice({"best": ROOM + 1, "middle": GIB})
     assert (over.best, over.tied, over.beyond) == ("middle", (), {"best": ROOM + 1})
-    assert over.entry == "middle 1 GiB"
+    assert over.entry == "middle 0.60, 1 GiB"
 
 
 def test_the_most_accurate_of_what_fits_wins_however_little_the_others_need() -> None:
     found = choice({"worst": GIB, "middle": 2 * GIB, "best": 3 * GIB})
-    assert found.entry == "best 3 GiB"
+    assert found.entry == "best 0.90, 3 GiB"
     assert list(found.fitting) == ["best", "middle", "worst"]
 
 
 def test_ties_are_named_and_many_are_counted() -> None:
     two = ranked({"a": 0.9, "b": 0.8, "c": 0.1}, {("a", "c"), ("b", "c")})
     amounts: dict[str, int | str] = {"a": 3 * GIB, "b": 2 * GIB, "c": GIB}
-    assert choice(amounts, two).entry == "a 3 GiB, b 2 GiB (tied)"
+    assert choice(amounts, two).entry == "a 0.90, 3 GiB; b 0.80, 2 GiB (tied)"
     assert choice(amounts, two).least == "b"
     many = ranked({name: 0.5 for name in "abcd"}, set())
-    assert choice({**amounts, "d": 4 * GIB}, many).entry == "4 tied; least: c 1 GiB"
+    assert choice({**amounts, "d": 4 * GIB}, many).entry == "4 tied; least: c 0.50, 1 GiB"
 
 
 def test_a_tie_with_what_does_not_fit_counts_for_nothing() -> None:
     two = ranked({"a": 0.9, "b": 0.8}, set())
     found = choice({"a": GIB, "b": 30 * GIB}, two)
-    assert (found.best, found.tied, found.entry) == ("a", (), "a 1 GiB")
+    assert (found.best, found.tied, found.entry) == ("a", (), "a 0.90, 1 GiB")
 
 
 def test_nothing_fits() -> None:
@@ -84,7 +84,7 @@ def test_nothing_fits() -> None:
 
 def test_without_accuracies_the_least_is_named() -> None:
     assert choice({"a": 2 * GIB, "b": GIB, "c": 30 * GIB}, None).entry == "2 fit; least: b 1 GiB"
-    assert choice({"unranked": GIB}).entry == "1 fit; least: unranked 1 GiB"
+    assert choice({"unranked": GIB}).entry == "1 fits; least: unranked 1 GiB"
 
 
 def test_what_was_not_counted_is_unknown_and_not_too_large() -> None:

@@ -18,14 +18,14 @@ from harness.report import build
 from harness.report.watch import refresh, state, watch
 from harness.store import Store
 from tests.execute import cells, fakes
-from tests.report.undrawn import leave_out_pictures
+from tests.report import pictures
 
 Step = Callable[[], object]
 
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_out_pictures(monkeypatch)
+    pictures.leave_out(monkeypatch)
 
 
 def followed(run: Path, *steps: Step, out: Path | None = None) -> list[str]:

@@ -23,18 +23,25 @@ FEW = 4
 """Figures for which starting processes takes longer than drawing."""
 
 
-def draw_all(whole: Document) -> dict[str, Drawing]:
-    """Every figure's picture by its name; raises InfrastructureError where a process dies."""
+Drawn = Drawing | Exception
+"""A picture, or why there is none."""
+
+
+def draw_all(whole: Document) -> dict[str, Drawn]:
+    """Every figure's picture by its name, or why there is none.
+
+    Raises InfrastructureError where a process dies.
+    """
     figures = [block for block in whole.walk() if isinstance(block, Figure)]
     look = looks(whole.methods)
     workers = min(len(os.sched_getaffinity(0)), len(figures))
     if workers < 2 or len(figures) < FEW:
-        return {figure.name: picture(figure.plot, look) for figure in figures}
+        return {figure.name: _tried(figure.plot, look) for figure in figures}
     names = [figure.name for figure in figures]
-    drawn: dict[str, Drawing] = {}
+    drawn: dict[str, Drawn] = {}
     started = [_start([figure.plot for figure in figures[place::workers]], look) for place in range(workers)]
     for place, process in enumerate(started):
-        drawn |= zip(names[place::workers], _drawn(process), strict=True)
+        drawn |= zip(names[place::workers], _read(process), strict=True)
     return {name: drawn[name] for name in names}
 
 
@@ -48,7 +55,7 @@ def _start(plots: Sequence[Plot], look: Mapping[str, Look]) -> subprocess.Popen[
     return process
 
 
-def _drawn(process: subprocess.Popen[bytes]) -> list[Drawing]:
+def _read(process: subprocess.Popen[bytes]) -> list[Drawn]:
     assert process.stdout is not None
     with process.stdout:
         packed = process.stdout.read()
@@ -56,14 +63,21 @@ def _drawn(process: subprocess.Popen[bytes]) -> list[Drawing]:
         raise InfrastructureError(
             f"the process that draws figures ended with status {process.returncode}; what it said is above"
         )
-    drawings: list[Drawing] = pickle.loads(packed)
+    drawings: list[Drawn] = pickle.loads(packed)
     return drawings
+
+
+def _tried(plot: Plot, look: Mapping[str, Look]) -> Drawn:
+    try:
+        return picture(plot, look)
+    except Exception as error:
+        return error
 
 
 def main() -> None:
     """Draw the pickled plots of the standard input, and write the drawings to the standard output."""
     plots, look = pickle.load(sys.stdin.buffer)
-    pickle.dump([picture(plot, look) for plot in plots], sys.stdout.buffer)
+    pickle.dump([_tried(plot, look) for plot in plots], sys.stdout.buffer)
 
 
 if __name__ == "__main__":

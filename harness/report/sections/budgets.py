@@ -20,9 +20,14 @@ from harness.report.verdicts import Ranking, ranking, verdict
 from harness.units import bytes_text, parse_bytes
 
 KEPT_FREE = bytes_text(parse_bytes(RESERVE))
+SHORTEST_S = 60
+"""Shorter videos are left out of a table that has longer ones."""
 MOST_LEFT_OUT = 3
 """Methods that a sentence names of those that do not fit."""
-_LEADS = {"prefill": "A recorded video, all of it in one pass", "stream": "A live stream, frame by frame"}
+_LEADS = {
+    "prefill": "A recorded video, all of it in one pass",
+    "stream": "A live stream, or a video shown frame by frame",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +64,13 @@ def table(peaks: Peaks, lead: Ranked | None, evidence: Evidence, name: str) -> T
     """Lengths of video down, cards across."""
     key = peaks.scene.key
     by = (
-        f"the most accurate on {lead.where} of those whose counted peak fits; tied: no order is borne"
+        f"the most accurate on {lead.where} of those whose counted peak fits, with its accuracy there and its "
+        "peak; tied: no order is borne"
         if lead is not None
         else "how many fit and the one that needs the least; no accuracy ranks them"
     )
-    rows = [[choose(peaks, frames, card, _of(lead)) for card in CARDS] for frames in peaks.frames]
+    shown = [frames for frames in peaks.frames if frames >= SHORTEST_S] or peaks.frames
+    rows = [[choose(peaks, frames, card, _of(lead)) for card in CARDS] for frames in shown]
     return Table(
         name=name,
         caption=(
@@ -121,7 +128,7 @@ def _answer(choice: Choice, found: Sequence[Ranked]) -> str:
     if choice.best is None:
         return (
             f"{choice.least} needs the least, {bytes_text(choice.fitting[choice.least])}; "
-            f"{numbered(len(choice.fitting), 'method')} fit {room}, and nothing ranks them by accuracy."
+            f"nothing ranks {_that_fit(choice)} {room} by accuracy."
         )
     own = f"its peak of {bytes_text(choice.fitting[choice.best])} fits {room}"
     text = f"{choice.best}; {own}"
@@ -134,7 +141,12 @@ def _answer(choice: Choice, found: Sequence[Ranked]) -> str:
         for one in found
         if one.ranking.best_of(choice.fitting) is not None
     ]
-    return f"{text}. Of the {numbered(len(choice.fitting), 'method')} that fit: {'; '.join(ranks)}."
+    return f"{text}. Of {_that_fit(choice)}: {'; '.join(ranks)}."
+
+
+def _that_fit(choice: Choice) -> str:
+    count = len(choice.fitting)
+    return "the only method that fits" if count == 1 else f"the {count} methods that fit"
 
 
 def _left_out(choice: Choice) -> str:
@@ -152,6 +164,7 @@ def caveats(peaks: Sequence[Peaks], found: Sequence[Ranked]) -> str:
     text = (
         f"Peaks are counted, tensor by tensor and without a GPU, for {key.dtype} weights and the attention "
         f"kernels of torch's CUDA build; {KEPT_FREE} is kept free for what is no tensor. "
+        "No text stands between the frames. "
         "A frame is an image of its own: an input that merges frames in pairs has half the tokens."
     )
     if not found or all(one.setting.values["backbone"] == key.backbone for one in found):

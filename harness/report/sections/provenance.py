@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.counting.records import NotCounted
-from harness.gate.names import cell_name
 from harness.report.command import reproduce
 from harness.report.document import (
     Block,
@@ -22,6 +21,7 @@ from harness.report.document import (
     cell,
 )
 from harness.report.evidence import Evidence
+from harness.report.frame import method_labels, resolution_label
 from harness.report.points import rows_of
 from harness.report.text import NO_DATA, known
 
@@ -114,14 +114,33 @@ def _missing(cells: pd.DataFrame, outcome: str) -> Section | None:
 
 
 def _uncounted(evidence: Evidence) -> list[Section]:
-    missing = [(one.key, one.outcome) for one in evidence.counted if isinstance(one.outcome, NotCounted)]
+    labels = method_labels([one.key for one in evidence.counted], evidence.defaults)
+    missing = [
+        (label, one.key, one.outcome)
+        for label, one in zip(labels, evidence.counted, strict=True)
+        if isinstance(one.outcome, NotCounted)
+    ]
     if not missing:
         return []
     table = Table(
         name="uncounted",
         caption="Every scenario that could not be counted with its reason.",
-        columns=(Column("scenario", numeric=False), Column("reason", numeric=False)),
-        rows=tuple((cell(cell_name(key)), cell(outcome.message)) for key, outcome in missing),
+        columns=tuple(
+            Column(title, numeric=title == "frames")
+            for title in ("method", "mode", "backbone", "frames", "pixels", "reason")
+        ),
+        rows=tuple(
+            (
+                cell(label),
+                cell(key.mode),
+                cell(key.backbone),
+                cell(f"{key.frames:,}", key.frames),
+                cell(resolution_label(key.height, key.width), key.height * key.width),
+                cell(outcome.message),
+            )
+            for label, key, outcome in missing
+        ),
+        methods=tuple(label for label, _, _ in missing),
     )
     return [Section(title="Scenarios that were not counted", blocks=(table,))]
 

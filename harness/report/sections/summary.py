@@ -8,7 +8,8 @@ from itertools import groupby
 
 import pandas as pd
 
-from harness.plan import MethodKey, method_label
+from harness.plan import MethodKey
+from harness.report.again import methods_option
 from harness.report.counted import Crossing, Peaks, memory_crossings, scenes, video_peaks
 from harness.report.document import Block, Commands, Items, Notice, Section, Text
 from harness.report.evidence import Evidence
@@ -20,7 +21,6 @@ from harness.report.sections.task import Setting
 from harness.report.style import ordered
 from harness.report.text import listed, numbered
 from harness.report.verdicts import verdict
-from harness.settings import join
 from harness.timing.crossings import sentence
 
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
@@ -191,7 +191,7 @@ def _missing(evidence: Evidence, counted: Sequence[Peaks], found: Sequence[Ranke
     keys += [method for record in evidence.timings for method in record.key.methods]
     if not keys:
         return None
-    methods = shlex.join(["--methods", join(list(dict.fromkeys(method_label(key) for key in keys)), ",")])
+    methods = shlex.join(["--methods", methods_option(keys)])
     run = shlex.quote(evidence.run)
     lacks, commands = [], []
     if not counted:
