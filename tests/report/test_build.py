@@ -15,6 +15,7 @@ from harness.report.build import build_report
 from harness.report.canvas import Drawing
 from harness.report.document import Table
 from harness.report.made import NotMadeWarning
+from harness.report.render import drawing
 from harness.report.sections import task
 from harness.store import Store
 from tests.report import pictures
@@ -188,7 +189,8 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_rest(
     def broken(*_: object) -> Drawing:
         raise ArithmeticError("no such axis")
 
-    monkeypatch.setattr(build, "picture", broken)
+    monkeypatch.setattr(drawing, "FEW", 99)
+    monkeypatch.setattr(drawing, "picture", broken)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     store(tmp_path, [s.record(s.key())])
     with pytest.warns(NotMadeWarning, match="videoqa_by_frames could not be made"):
