@@ -81,10 +81,12 @@ def refresh(run: Path, folder: Path) -> str:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_TEMPORARY) as temporary:
             text = build_report(run, Path(temporary))
             # The text last: it names the figures.
-            names = sorted(path.name for path in Path(temporary).iterdir() if path != text)
+            files = [path for path in sorted(Path(temporary).rglob("*")) if path.is_file()]
             with _uninterrupted():
-                for name in [*names, text.name]:
-                    os.replace(Path(temporary) / name, folder / name)
+                for path in sorted(files, key=lambda path: path == text):
+                    target = folder / path.relative_to(temporary)
+                    target.parent.mkdir(exist_ok=True)
+                    os.replace(path, target)
     records, problems = load_records(run)
     left_out = f", {len(problems)} file(s) left out" if problems else ""
     return f"{cells_done(records)}{left_out}: {folder / PAGE}"

@@ -10,7 +10,6 @@ from markdown_it import MarkdownIt
 
 from harness.errors import InfrastructureError, UsageError
 from harness.records import Record, Skipped
-from harness.report import build
 from harness.report.build import build_report
 from harness.report.canvas import Drawing
 from harness.report.document import Table
@@ -193,7 +192,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_rest(
     monkeypatch.setattr(drawing, "picture", broken)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     store(tmp_path, [s.record(s.key())])
-    with pytest.warns(NotMadeWarning, match="videoqa_by_frames could not be made"):
+    with pytest.warns(NotMadeWarning, match="could not be made"):
         folder = build_report(tmp_path).parent
     text = (folder / "report.md").read_text()
     assert "**The figure videoqa_by_frames could not be made (ArithmeticError: no such axis).**" in text

@@ -122,7 +122,8 @@ class _Writer:
     def described(self, figure: Figure) -> str:
         """What the picture shows, for who cannot see it."""
         names = [visible(name)[:40] for name in figure.plot.methods()]
-        return f"{visible(figure.caption)}. {len(figure.plot.panels)} panels; methods: {', '.join(names) or 'none'}."
+        words = f"{visible(figure.caption)}. {len(figure.plot.panels)} panels; methods: "
+        return words + (", ".join(names) or "none") + "."
 
     def panels(self, figure: Figure) -> list[dict[str, Any]]:
         """Titles and methods of the charts that stand in for the picture."""
