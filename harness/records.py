@@ -20,7 +20,7 @@ FailureKind = Literal["out_of_memory", "crash", "timeout", "non_finite", "error"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CellKey(_Model):

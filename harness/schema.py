@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness import strictjson
+
 M = TypeVar("M", bound=BaseModel)
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -20,10 +22,7 @@ class NewerSchemaError(ValueError):
 
 def lifted(text: str, newest: int, upgrades: Mapping[int, Upgrade]) -> str:
     """The document as JSON of the newest version; raises ValueError, NewerSchemaError for a newer one."""
-    try:
-        document = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    document = strictjson.loads(text)
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int or version < 1:
         raise ValueError("it has no schema version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -16,7 +17,11 @@ settings.load_profile("harness")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Skip what needs a GPU or LaTeX where there is none."""
+    if shutil.which("pdflatex") is None:
+        for item in items:
+            if item.get_closest_marker("latex") is not None:
+                item.add_marker(pytest.mark.skip(reason="needs pdflatex"))
     marked = [item for item in items if item.get_closest_marker("gpu") is not None]
     if not marked:
         return

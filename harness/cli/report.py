@@ -26,7 +26,7 @@ def report_command(
     ] = DEFAULT_EVERY_S,
     debug: Debug = False,
 ) -> None:
-    """Write the report of a run: a page, Markdown, CSV and figures; print where it is.
+    """Write the report of a run: a page, Markdown, LaTeX, CSV and figures; print where it is.
 
     Where nothing was measured the report says why, and the exit status is 3. With --watch the exit status of
     an interrupt is 0: it is how watching ends.

@@ -22,7 +22,7 @@ Substrate = Literal["meta", "cpu"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CountKey(_Model):

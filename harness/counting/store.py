@@ -32,13 +32,21 @@ def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
     records, problems = [], []
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
-            records.append(parse_counted(path.read_text(encoding="utf-8")))
+            records.append(_load(path))
         except FileNotFoundError:  # Removed since the folder was listed.
             continue
         except (OSError, ValueError) as error:
             problems.append(Problem(path, str(error)))
     records.sort(key=_place)
     return records, problems
+
+
+def _load(path: Path) -> CountRecord:
+    """One record; raises OSError, or ValueError for a file that does not count."""
+    record = parse_counted(path.read_text(encoding="utf-8"))
+    if path.stem != record.key.digest:
+        raise ValueError(f"it holds the scenario {record.key.digest}, not the one it is named after")
+    return record
 
 
 def parse_counted(text: str) -> CountRecord:

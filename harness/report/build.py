@@ -1,4 +1,4 @@
-"""Write a run's report: HTML, Markdown, CSV, PNG and SVG."""
+"""Write a run's report: HTML, Markdown, LaTeX, CSV, PNG, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -15,19 +15,27 @@ import pandas as pd
 from harness.errors import InfrastructureError
 from harness.report.canvas import Drawing
 from harness.report.contents import document
-from harness.report.document import Document, Figure
+from harness.report.document import Block, Document, Figure
 from harness.report.evidence import Evidence, gather
 from harness.report.frame import SETTING, settings
+from harness.report.made import made
+from harness.report.plots.model import Plot
 from harness.report.points import over_models
-from harness.report.render import html, markdown
+from harness.report.render import html
 from harness.report.render.static import picture
-from harness.report.style import looks
+from harness.report.render.texts import FOLDER, stale, texts
+from harness.report.style import Look, looks
 from harness.report.text import csv_cell
 
 CSV_FILES = {
     "cells.csv": "one row per cell, every measure, units in the column names",
     "kinds.csv": "one row per cell and kind of question",
     "points.csv": "one row per point of the tables and figures: means and medians over models, with spreads",
+}
+
+TEXT_FILES = {
+    "report.tex": "this report as LaTeX, which compiles on its own",
+    "tables": "every table alone, as LaTeX to put into a paper and as CSV",
 }
 
 
@@ -37,40 +45,61 @@ PAGE = "report.html"
 def build_report(run_dir: Path, out: Path | None = None) -> Path:
     """Write the report of a run into ``out``, by default ``<run_dir>/report``; returns the Markdown's path.
 
-    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError for
-    a folder that is not a run's and InfrastructureError when the report cannot be written; an older report stays
-    whole then.
+    The page is ``PAGE`` beside it. Records that cannot be loaded are listed in the report. Raises UsageError
+    for a folder that is not a run's and InfrastructureError when the report cannot be written; an older
+    report stays whole then.
     """
     evidence = gather(run_dir)
-    whole = document(evidence, tuple(CSV_FILES.items()))
-    drawings = draw_all(whole)
+    whole = document(evidence, tuple((CSV_FILES | TEXT_FILES).items()))
+    tried = draw_all(whole)
+    whole = without_failed(whole, tried)
+    drawings = {name: drawing for name, drawing in tried.items() if isinstance(drawing, Drawing)}
     files: dict[str, bytes] = {}
     for name, drawing in drawings.items():
-        files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg}
+        files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg, f"{name}.pdf": drawing.pdf}
     frames = {"cells.csv": evidence.cells, "kinds.csv": evidence.kinds, "points.csv": _all_points(evidence)}
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
-    files |= {
-        PAGE: html.render(whole, pictures).encode(),
-        "report.md": markdown.render(whole).encode(),
-    }
+    files[PAGE] = html.render(whole, pictures).encode()
     folder = run_dir / "report" if out is None else out
-    _write(folder, files)
+    _write(folder, files | texts(whole))
     return folder / "report.md"
 
 
-def draw_all(whole: Document) -> dict[str, Drawing]:
-    """Every figure's picture by its name, drawn by as many processes as there are cores and figures."""
+def draw_all(whole: Document) -> dict[str, Drawing | Exception]:
+    """Every figure's picture by its name, or why there is none, by as many processes as cores and figures."""
     figures = [block for block in whole.walk() if isinstance(block, Figure)]
     look = looks(whole.methods)
     workers = min(len(os.sched_getaffinity(0)), len(figures))
     if workers < 2:
-        return {figure.name: picture(figure.plot, look) for figure in figures}
+        return {figure.name: _drawn(figure.plot, look) for figure in figures}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["harness.report.render.static"])
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        drawn = pool.map(picture, [figure.plot for figure in figures], [look] * len(figures))
+        drawn = pool.map(_drawn, [figure.plot for figure in figures], [look] * len(figures))
         return {figure.name: drawing for figure, drawing in zip(figures, drawn, strict=True)}
+
+
+def _drawn(plot: Plot, look: Mapping[str, Look]) -> Drawing | Exception:
+    try:
+        return picture(plot, look)
+    except Exception as error:
+        return error
+
+
+def without_failed(whole: Document, tried: Mapping[str, Drawing | Exception]) -> Document:
+    """The document with a notice in place of each figure that could not be drawn."""
+
+    def result(figure: Figure) -> Figure:
+        drawing = tried[figure.name]
+        if isinstance(drawing, Exception):
+            raise drawing
+        return figure
+
+    def change(block: Block) -> Block:
+        return made(f"the figure {block.name}", result, block) if isinstance(block, Figure) else block
+
+    return whole.mapped(change)
 
 
 def _all_points(evidence: Evidence) -> pd.DataFrame:
@@ -99,10 +128,14 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as temporary:
             for name, content in files.items():
                 path = Path(temporary) / name
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
                 path.chmod(0o644)
+            (folder / FOLDER).mkdir(exist_ok=True)
             for name in files:
                 os.replace(Path(temporary) / name, folder / name)
+        for path in stale(folder, set(files)):
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise InfrastructureError(
             f"cannot write the report to {str(folder)!r}: {error.strerror or error}; "

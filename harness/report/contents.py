@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.document import Document
+from harness.report.document import Document, Notice, Section
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
+from harness.report.made import made, made_section
 from harness.report.sections import latency, memory, provenance, published, summary, task
 from harness.report.style import ordered
 from harness.timing.frame import labels_of
@@ -14,12 +15,17 @@ from harness.timing.frame import labels_of
 
 def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
     """The report of a run; ``files`` are the CSV files beside it with what they hold."""
-    found = task.setting_list(evidence)
-    sections = [summary.section(evidence, found)]
-    sections += [task.section(setting, evidence) for setting in found]
-    further = (memory.section(evidence, found), latency.section(evidence), published.section(evidence, found))
-    sections += [one for one in further if one is not None]
-    sections.append(provenance.section(evidence, files))
+    sections: list[Section | None] = []
+    found = made("what can be compared", task.setting_list, evidence)
+    if isinstance(found, Notice):
+        sections.append(Section(title="Tasks", blocks=(found,)))
+        found = []
+    sections.insert(0, made_section("Summary", summary.section, evidence, found))
+    sections += [made_section(setting.title, task.section, setting, evidence) for setting in found]
+    sections.append(made_section("Memory", memory.section, evidence, found))
+    sections.append(made_section("Latency ratios", latency.section, evidence))
+    sections.append(made_section("Beside published figures", published.section, evidence, found))
+    sections.append(made_section("Provenance", provenance.section, evidence, files))
     pairs = list(zip(evidence.cells["method"], evidence.cells["method_name"], strict=True))
     counted = [record.key for record in evidence.counted]
     labels = method_labels(counted, evidence.defaults)
@@ -29,6 +35,6 @@ def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
     names = dict(pairs)
     return Document(
         title=f"Report of {evidence.run}",
-        sections=tuple(sections),
+        sections=tuple(one for one in sections if one is not None),
         methods=tuple((label, names[label]) for label in ordered(pairs)),
     )

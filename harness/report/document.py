@@ -6,8 +6,8 @@ renderer in ``harness.report.render`` makes them harmless in its own language.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from harness.report.plots.model import Plot
 from harness.report.text import NO_DATA
@@ -128,6 +128,11 @@ class Section:
         for part in self.parts:
             yield from part.walk()
 
+    def mapped(self, change: Callable[[Block], Block]) -> Section:
+        """The same with every block changed."""
+        blocks = tuple(change(block) for block in self.blocks)
+        return replace(self, blocks=blocks, parts=tuple(part.mapped(change) for part in self.parts))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
@@ -141,6 +146,10 @@ class Document:
         """Every block in reading order."""
         for section in self.sections:
             yield from section.walk()
+
+    def mapped(self, change: Callable[[Block], Block]) -> Document:
+        """The same with every block changed."""
+        return replace(self, sections=tuple(section.mapped(change) for section in self.sections))
 
 
 def cell(text: str, key: float | None = None) -> Cell:

@@ -16,6 +16,7 @@ from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
 from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
+from harness.report.plausible import doubt, misfit
 from harness.settings import build_config, config_json
 from harness.store import Problem, Store, load_records
 from harness.timing.records import TimingRecord
@@ -57,7 +58,12 @@ def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
     counted, uncounted = load_counted(run_dir)
     timings, untimed = load_timings(run_dir)
-    records, problems = load_cells(run_dir)
+    loaded, problems = load_cells(run_dir)
+    doubts = {record.key.digest: doubt(record) for record in loaded}
+    records = [record for record in loaded if doubts[record.key.digest] is None]
+    implausible = [
+        Problem(run_dir / "records" / f"{digest}.json", reason) for digest, reason in doubts.items() if reason
+    ]
     samples, without = _load_samples(run_dir, records)
     clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
     timed = {method.method for one in timings for method in one.key.methods}
@@ -67,7 +73,7 @@ def gather(run_dir: Path) -> Evidence:
     return Evidence(
         run=_named(run_dir),
         records=records,
-        problems=[*problems, *without, *uncounted, *untimed],
+        problems=[*problems, *implausible, *without, *uncounted, *untimed],
         cells=records_to_frame(records, clips, defaults),
         kinds=kinds_to_frame(records, defaults),
         samples=samples,
@@ -107,7 +113,10 @@ def _load_samples(run_dir: Path, records: Sequence[Record]) -> tuple[Samples, li
         digest = record.key.digest
         if isinstance(record.outcome, Ok) and record.outcome.measures.accuracy is not None:
             try:
-                samples[digest] = store.samples(digest)
+                outcomes = store.samples(digest)
+                if reason := misfit(record, outcomes):
+                    raise ValueError(reason)
+                samples[digest] = outcomes
             except (OSError, ValueError) as error:
                 reason = (
                     f"the answers to single questions cannot be read: {' '.join(str(error).split())[:200]}"

@@ -286,7 +286,7 @@ def _spread(row: dict[str, Any]) -> str:
 
 
 def _scaled(value: float, unit: float) -> Cell:
-    return _number(value, number(value / unit)) if known(value) else Cell(NO_DATA)
+    return _number(value / unit, number(value / unit)) if known(value) else Cell(NO_DATA)
 
 
 def _time(row: dict[str, Any], name: str) -> Cell:

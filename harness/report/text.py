@@ -11,11 +11,11 @@ from functools import cache
 NO_DATA = "–"  # noqa: RUF001
 
 _MARKDOWN = re.compile(r"([\\`*|~#$])")
-_LINK = re.compile(r"(\[(?=[\^!xX \]])|\](?=[(\[:]))")
-"""Brackets that Markdown takes for a link, a definition, a footnote, a task or an alert; an interval's stay."""
+_LINK = re.compile(r"(\[(?=[\^!xX \]])|\](?=[(\[]))")
+"""Brackets that Markdown takes for a link, a footnote or a task; those of intervals stay."""
 _BRACKET = re.compile(r"([\[\]])")
-_START = re.compile(r"^([-+=])(?=[\s=-]|$)|^(\d{1,9})([.)])(?=\s|$)")
-"""What begins a list, a rule or a heading at the start of a line."""
+_START = re.compile(r"^(\[|[-+=](?=[\s=-]|$))|^(\d{1,9})([.)])(?=\s|$)")
+"""What begins a list, a rule, a heading or a link's definition at the start of a line."""
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _UNSEEN = re.compile(
@@ -25,6 +25,7 @@ _UNSEEN = re.compile(
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LONGEST_LABEL = 48
 LONGEST_CELL = 400
+LONGEST_PARAGRAPH = 4_000
 
 
 def one_line(text: object) -> str:
@@ -48,9 +49,11 @@ def markdown(text: object) -> str:
 
 def paragraph(text: object) -> str:
     """The same where it begins a line of its own."""
-    return _START.sub(
-        lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", markdown(text)
-    )
+
+    def plain(found: re.Match[str]) -> str:
+        return f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}"
+
+    return _START.sub(plain, markdown(text))
 
 
 def link_text(text: object) -> str:

@@ -16,6 +16,7 @@ from harness.cli import app
 from harness.cli.errors import progress_line
 from harness.store import Store
 from tests.cli.test_display import Terminal
+from tests.report import pictures
 from tests.report import synthetic as s
 
 ROOT = Path(__file__).parents[2]
@@ -104,10 +105,8 @@ def test_a_file_that_cannot_be_written_is_infrastructure(
 
 
 def test_report_says_what_it_left_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.report import build
-    from harness.report.canvas import Drawing
 
-    monkeypatch.setattr(build, "render", lambda _: Drawing(png=b"png", svg=b"svg"))
+    pictures.leave_out(monkeypatch)
     (run / "records" / "half.json").write_text("{")
     done = CliRunner().invoke(app, ["report", str(run)])
     assert done.exit_code == 0

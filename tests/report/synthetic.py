@@ -105,7 +105,7 @@ def measures(cell: CellKey, **changes: Any) -> Measures:
             continue
         easy = kind in ("last_frame", "fine_detail")
         mean = chance + (1 - chance) * (0.97 * (0.7 if cell.height < 64 else 1) if easy else skill)
-        mean = float(np.clip(mean + rng.normal(0, 0.03), 0, 1))
+        mean = round(float(np.clip(mean + rng.normal(0, 0.03), 0, 1)) * QUESTIONS) / QUESTIONS
         by_kind[kind] = accuracy(mean, QUESTIONS, chance, blind=blind, last_frame=last)
     overall = float(np.mean([value.mean for value in by_kind.values() if value.mean is not None]))
     per_frame = 2.0 + 0.004 * tokens
@@ -185,14 +185,15 @@ def run(
 
 
 def samples(one: Record) -> list[SampleOutcome]:
-    """A sidecar whose means are near the record's: four questions per clip and kind."""
+    """A sidecar with the record's means: four questions per clip and kind."""
     if not isinstance(one.outcome, Ok):
         return []
     rng = np.random.default_rng([one.key.seed, one.key.frames, len(one.key.method)])
     outcomes = []
     for kind, result in one.outcome.measures.by_kind.items():
-        for index in range(result.scored):
-            value = float(rng.random() < (result.mean or 0.0))
+        right = round(result.scored * (result.mean or 0.0))
+        for index, drawn in enumerate(rng.permutation(result.scored)):
+            value = float(drawn < right)
             outcomes.append(
                 SampleOutcome(
                     sample=f"clip{index // 4}",

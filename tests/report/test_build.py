@@ -13,8 +13,11 @@ from harness.records import Record, Skipped
 from harness.report import build
 from harness.report.build import build_report
 from harness.report.canvas import Drawing
-from harness.report.document import Document, Figure
+from harness.report.document import Table
+from harness.report.made import NotMadeWarning
+from harness.report.sections import task
 from harness.store import Store
+from tests.report import pictures
 from tests.report import synthetic as s
 
 
@@ -36,12 +39,10 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
     assert path == tmp_path / "report" / "report.md"
     text = path.read_text()
     named = re.findall(r"\]\(([^)]+)\)", text)
-    assert sorted(set(named)) == sorted(
-        file.name for file in path.parent.iterdir() if file not in (path, path.with_name("report.html"))
-    )
-    assert {f"videoqa_{name}.{kind}" for name in ("by_frames", "by_kind") for kind in ("png", "svg")} < set(
-        named
-    )
+    files = {str(file.relative_to(path.parent)) for file in path.parent.rglob("*") if file != path}
+    assert set(named) | {"report.html"} == files
+    for name in ("by_frames", "by_kind"):
+        assert {f"videoqa_{name}.{kind}" for kind in ("png", "svg", "pdf")} < files
     assert "harness eval --task videoqa" in text
     assert "2.13.0+cpu" in text
     assert len(read_csv(path.parent / "cells.csv")) == len(records)
@@ -53,12 +54,7 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the slow part where a test is about something else."""
-
-    def draw_all(whole: Document) -> dict[str, Drawing]:
-        names = [block.name for block in whole.walk() if isinstance(block, Figure)]
-        return {name: Drawing(png=b"png", svg=b"svg", webp=b"webp") for name in names}
-
-    monkeypatch.setattr(build, "draw_all", draw_all)
+    pictures.leave_out(monkeypatch)
 
 
 def test_a_store_without_one_measured_cell_still_gives_a_report(tmp_path: Path) -> None:
@@ -165,7 +161,68 @@ def test_the_text_is_put_in_place_after_the_figures_that_it_names(
     store(tmp_path, [s.record(s.key(), s.failed())])
     monkeypatch.setattr(os, "replace", replace)
     build_report(tmp_path)
-    assert order == ["cells.csv", "kinds.csv", "points.csv", "report.html", "report.md"]
+    assert order == [
+        *("cells.csv", "kinds.csv", "points.csv", "report.html"),
+        *("failed_cells.csv", "environments.csv", "failed_cells.tex", "environments.tex"),
+        *("report.tex", "report.md"),
+    ]
+
+
+def test_tables_of_an_older_report_go_and_other_files_stay(tmp_path: Path) -> None:
+    store(tmp_path, [s.record(s.key(), s.failed()), s.record(s.key(frames=1), Skipped(reason="none"))])
+    tables = build_report(tmp_path).parent / "tables"
+    assert {path.name for path in tables.iterdir()} >= {"skipped_cells.tex", "skipped_cells.csv"}
+    for name in ("mine.tex", "mine.csv"):
+        (tables / name).write_text("by hand")
+    Store(tmp_path).remove(s.key(frames=1).digest)
+    build_report(tmp_path)
+    names = {path.name for path in tables.iterdir()}
+    assert names == {
+        f"{name}.{end}" for name in ("mine", "failed_cells", "environments") for end in ("tex", "csv")
+    }
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Drawing:
+        raise ArithmeticError("no such axis")
+
+    monkeypatch.setattr(build, "picture", broken)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    store(tmp_path, [s.record(s.key())])
+    with pytest.warns(NotMadeWarning, match="videoqa_by_frames could not be made"):
+        folder = build_report(tmp_path).parent
+    text = (folder / "report.md").read_text()
+    assert "**The figure videoqa_by_frames could not be made (ArithmeticError: no such axis).**" in text
+    assert "Accuracy with its 95 % interval" in text
+    assert "includegraphics" not in (folder / "report.tex").read_text()
+    assert list(folder.glob("*.png")) == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_table_that_cannot_be_made_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Table:
+        raise KeyError("peak_bytes")
+
+    monkeypatch.setattr(task, "cost_table", broken)
+    store(tmp_path, [s.record(s.key())])
+    with pytest.warns(NotMadeWarning):
+        text = build_report(tmp_path).read_text()
+    assert "**The table of costs could not be made (KeyError: 'peak_bytes').**" in text
+    assert "Accuracy with its 95 % interval" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_fault_is_not_hidden_where_warnings_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Table:
+        raise KeyError("peak_bytes")
+
+    monkeypatch.setattr(task, "cost_table", broken)
+    with pytest.raises(NotMadeWarning, match="peak_bytes"):
+        build_report(store(tmp_path, [s.record(s.key())]))
 
 
 def test_a_file_in_the_place_of_the_folder_is_explained(tmp_path: Path) -> None:

@@ -18,7 +18,17 @@ from harness.report.kinds import kind_table
 from harness.report.points import over_models, reference_point
 from harness.report.render.markdown import table
 from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table
-from harness.report.text import NO_DATA, csv_cell, markdown, number, plot
+from harness.report.text import (
+    NO_DATA,
+    code_block,
+    csv_cell,
+    link_text,
+    markdown,
+    number,
+    paragraph,
+    plot,
+    shortened,
+)
 from tests.report import synthetic as s
 
 PARSER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -38,9 +48,53 @@ def test_a_name_in_a_table_is_shown_as_it_is_and_stays_in_its_cell(name: str) ->
     rendered = PARSER.render(table(["a", "b"], [[markdown(name), "end"]], [True, True]))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", rendered, flags=re.DOTALL)
     assert len(cells) == 2
-    shown = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", name).split())
-    assert " ".join(html.unescape(cells[0]).split()) == shown
+    assert " ".join(html.unescape(cells[0]).split()) == seen(name)
     assert cells[1] == "end"
+
+
+def seen(name: str) -> str:
+    """What a reader must see of a name: characters that hide or turn others by their number."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", name).strip()
+    hidden = {0x61C, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+    hidden |= set(range(0xE0000, 0xE0080))
+    return " ".join("".join(f"[U+{ord(c):04X}]" if ord(c) in hidden else c for c in line).split())
+
+
+@given(st.text(min_size=1) | st.text("\\`*_{}[]<>()#+-.!|~$&:^x; a1", min_size=1))
+@example("[a]: http://b")
+@example("[a](http://b)")
+@example("1. a")
+@example("- a")
+@example("---")
+@example("[ ] a")
+def test_a_paragraph_is_shown_as_it_is(name: str) -> None:
+    rendered = PARSER.render(paragraph(name))
+    shown = "".join(re.findall(r"<p>(.*)</p>", rendered, flags=re.DOTALL))
+    assert " ".join(html.unescape(shown).split()) == seen(name)
+
+
+@given(st.text("\\`*_[]()! a", min_size=1))
+def test_the_text_of_a_link_stays_between_its_brackets(name: str) -> None:
+    rendered = PARSER.render(f"[{link_text(name)}](there)")
+    (text,) = re.findall(r'<a href="there">(.*)</a>', rendered, flags=re.DOTALL)
+    assert " ".join(html.unescape(text).split()) == seen(name)
+
+
+@given(st.lists(st.text("`~ a\n", min_size=1), min_size=1))
+def test_nothing_ends_a_block_of_commands(lines: list[str]) -> None:
+    tokens = PARSER.parse(code_block(lines, "console"))
+    assert [token.type for token in tokens] == ["fence"]
+    assert tokens[0].content.split("\n")[:-1] == [re.sub("\n+", " ", line).strip() for line in lines]
+
+
+def test_an_interval_is_readable_as_text() -> None:
+    assert markdown("0.65 [0.63, 0.66]") == "0.65 [0.63, 0.66]"
+    assert markdown("[x](y)") == r"\[x\](y)"
+
+
+def test_a_long_text_is_shortened_and_says_by_how_much() -> None:
+    assert shortened("a" * 10_000).endswith("a … (9,600 more characters)")
+    assert shortened("a b", 3) == "a b"
 
 
 def test_a_name_can_bring_no_html_and_no_link() -> None:
@@ -65,7 +119,7 @@ def test_numbers(value: float | None, shown: str) -> None:
     assert number(value) == shown
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\tx"])
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\tx", "\uff1d1"])
 def test_text_that_a_spreadsheet_would_run_is_made_harmless(text: str) -> None:
     assert csv_cell(text) == "'" + text
     assert csv_cell(-1.5) == -1.5

@@ -15,17 +15,17 @@ import pytest
 from harness.errors import InfrastructureError
 from harness.files import ABANDONED_S
 from harness.report import build
-from harness.report.canvas import Drawing
 from harness.report.watch import refresh, state, watch
 from harness.store import Store
 from tests.execute import cells, fakes
+from tests.report import pictures
 
 Step = Callable[[], object]
 
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "render", lambda _: Drawing(png=b"png", svg=b"svg"))
+    pictures.leave_out(monkeypatch)
 
 
 def followed(run: Path, *steps: Step, out: Path | None = None) -> list[str]:

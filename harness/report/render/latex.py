@@ -19,7 +19,7 @@ from harness.report.document import (
 )
 from harness.report.render.latextable import GAP_PT, long_tables, tabular
 from harness.report.render.latextext import code, latex
-from harness.report.text import shortened
+from harness.report.text import LONGEST_PARAGRAPH, shortened
 
 _LEVELS = ("section", "subsection", "subsubsection", "paragraph")
 _LONGEST_TITLE = 120
@@ -32,7 +32,7 @@ _PREAMBLE = rf"""\documentclass[10pt,a4paper]{{article}}
 \usepackage[font=small,labelfont=bf,justification=raggedright,singlelinecheck=false]{{caption}}
 \usepackage[hidelinks]{{hyperref}}
 \setlength{{\tabcolsep}}{{{GAP_PT / 2:g}pt}}
-\setlength{{\LTcapwidth}}{{\linewidth}}
+\setlength{{\LTcapwidth}}{{\textwidth}}
 \setlength{{\parindent}}{{0pt}}
 \setlength{{\parskip}}{{4pt plus 1pt}}
 \emergencystretch=4em"""
@@ -46,7 +46,7 @@ def render(document: Document) -> str:
         "\\date{}\n\\begin{document}\n\\maketitle",
     ]
     for section in document.sections:
-        parts += _section(section, 0)
+        parts += filter(None, _section(section, 0))
     return "\n\n".join([*parts, r"\end{document}"]) + "\n"
 
 
@@ -67,14 +67,14 @@ def _section(section: Section, level: int) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Text(text):
-            yield latex(text)
+            yield _paragraph(text)
         case Notice(text):
-            yield rf"\textbf{{{latex(text)}}}"
+            yield rf"\textbf{{{_paragraph(text)}}}"
         case Items(texts):
-            yield from _list("itemize", [rf"\item {latex(text)}" for text in texts])
+            yield from _list("itemize", [rf"\item {_paragraph(text)}" for text in texts])
         case Terms(terms):
             yield from _list(
-                "description", [rf"\item[{{{latex(term)}}}] {latex(text)}" for term, text in terms]
+                "description", [rf"\item[{{{latex(term)}}}] {_paragraph(text)}" for term, text in terms]
             )
         case Commands(lines):
             yield from _commands(lines)
@@ -82,10 +82,13 @@ def _block(block: Block) -> Iterator[str]:
             yield from _list("itemize", [rf"\item {code(name)}: {latex(what)}" for name, what in files])
         case Figure():
             yield _figure(block)
-            yield from _records(block.source.records)
+            yield _records(block.source.records)
         case Table():
-            yield from long_tables(block)
-            yield from _records(block.source.records)
+            yield from long_tables(block, _records(block.source.records))
+
+
+def _paragraph(text: str) -> str:
+    return latex(shortened(text, LONGEST_PARAGRAPH))
 
 
 def _list(kind: str, items: Sequence[str]) -> Iterator[str]:
@@ -107,11 +110,11 @@ def _figure(figure: Figure) -> str:
     )
 
 
-def _records(commands: Sequence[str]) -> Iterator[str]:
-    if commands:
-        yield rf"{{\footnotesize\raggedright Records: {', '.join(code(line) for line in commands)}\par}}"
+def _records(commands: Sequence[str]) -> str:
+    shown = ", ".join(code(shortened(line)) for line in commands)
+    return rf"{{\footnotesize\raggedright Records: {shown}\par}}" if commands else ""
 
 
 def _commands(lines: Sequence[str]) -> Iterator[str]:
-    shown = [code(line) for line in lines]
+    shown = [code(shortened(line, LONGEST_PARAGRAPH)) for line in lines]
     yield from _list("itemize", [rf"\item[] \raggedright\footnotesize {line}" for line in shown])

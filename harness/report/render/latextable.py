@@ -1,7 +1,7 @@
 """Tables for LaTeX: a bare ``tabular`` for papers, and long tables that are fitted to the page.
 
-A column of numbers whose decimal points would not stand below each other is set as ``r@{}l``, split before the
-point: what stands behind it, an interval for instance, may be any text.
+A column of numbers whose decimal points would not stand below each other is set as ``r@{}l``, split before
+the point: what stands behind it, an interval for instance, may be any text.
 """
 
 from __future__ import annotations
@@ -22,23 +22,29 @@ MARK = "% A table of a harness report; it needs \\usepackage[T1]{fontenc} and \\
 PORTRAIT_PT, LANDSCAPE_PT = 470.0, 710.0
 GAP_PT = 8.0
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
-LONGEST_CELL = 300
+LONGEST_CELL, LONGEST_HEAD = 300, 100
 PROSE_PT, LEAST_PROSE_PT = 150.0, 85.0
-"""A column of words is broken where it would be wider than the first, and never made narrower than the second."""
+"""A column of words is broken where it would be wider than the first, and never narrower than the second."""
 _LONGEST_UNBROKEN = 12
+_SHORTEST_HEAD = 8
+"""Characters that a line of a column's head may always have."""
 _NUMBER = re.compile("([+\N{MINUS SIGN}]?\\d[\\d,]*)(.*)")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _INTERVAL = re.compile(r"\[([^\[\], ]+), ([^\[\], ]+)\]")
 
+_Widths = tuple[float | None, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A column's texts; ``parts`` are those before and after the decimal point, None where it needs no split.
+    """A column's texts, with ``head`` as the lines of its title where the column has its natural width.
 
+    ``parts`` are the texts before and after the decimal point, None where the column needs no split.
     Widths are in points: ``natural`` of the longest text, ``least`` of the longest piece that is not broken.
     """
 
     title: str
+    head: tuple[str, ...]
     numeric: bool
     texts: tuple[str, ...]
     parts: tuple[tuple[str, str] | None, ...] | None
@@ -51,7 +57,7 @@ class _Fit:
     """How one piece of a table goes on a page; a width of None is the natural one."""
 
     indexes: tuple[int, ...]
-    widths: tuple[float | None, ...]
+    widths: _Widths
     size: tuple[str, float]
     landscape: bool
 
@@ -67,8 +73,11 @@ def tabular(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def long_tables(table: Table) -> Iterator[str]:
-    """The table for a report's page: smaller, across or in several pieces where it is wide."""
+def long_tables(table: Table, note: str = "") -> Iterator[str]:
+    """The table for a report's page: smaller, across or in several pieces where it is wide.
+
+    ``note`` is LaTeX that stands below it, on the same page.
+    """
     pieces = _fitted(table)
     for number, fit in enumerate(pieces):
         columns = [_columns(table, fit.size[1])[index] for index in fit.indexes]
@@ -86,7 +95,7 @@ def long_tables(table: Table) -> Iterator[str]:
             *_body(table, columns, fit),
             r"\end{longtable}",
         ]
-        text = "\n".join([rf"{{\{fit.size[0]}", *lines, "}"])
+        text = "\n".join([rf"{{\{fit.size[0]}", *lines, "}", *([note] if note else [])])
         yield f"\\begin{{landscape}}\n{text}\n\\end{{landscape}}" if fit.landscape else text
 
 
@@ -95,7 +104,7 @@ def _columns(table: Table, size: float) -> list[_Column]:
     columns = []
     for index, column in enumerate(table.columns):
         texts = tuple(_shown(row[index].text, column.numeric) for row in table.rows)
-        title = shortened(column.title, LONGEST_CELL)
+        title = shortened(column.title, LONGEST_HEAD).replace(" %", "\N{NO-BREAK SPACE}%")
         parts = _parts(texts) if column.numeric else None
         natural = max((wide(text) for text in texts), default=0.0)
         if parts is not None:
@@ -108,9 +117,12 @@ def _columns(table: Table, size: float) -> list[_Column]:
             kept = [piece for piece in pieces if "\N{NO-BREAK SPACE}" in piece and len(piece) < 24]
             least = max(least, wide("m" * _LONGEST_UNBROKEN), *(wide(piece) for piece in kept), 0.0)
         natural = max(natural, *(wide(word) for word in title.split(" ") if len(word) < 24), 2 * size)
+        head = textwrap.wrap(title, max(int(natural / wide("n")), _SHORTEST_HEAD), break_on_hyphens=False)
+        natural = max(natural, *(wide(line) for line in head), 0.0)
         columns.append(
             _Column(
                 title=title,
+                head=tuple(head),
                 numeric=column.numeric,
                 texts=texts,
                 parts=parts,
@@ -170,10 +182,8 @@ def _fitted(table: Table) -> list[_Fit]:
     ]
 
 
-def _shared(
-    columns: Sequence[_Column], least: Sequence[float], room: float
-) -> tuple[float | None, ...] | None:
-    """Widths within the room: as wide as the widest may be, none below its least; None where that is too wide."""
+def _shared(columns: Sequence[_Column], least: Sequence[float], room: float) -> _Widths | None:
+    """Widths within the room, none below its least; the widest are cut first. None where that is too wide."""
     room -= GAP_PT * (len(columns) - 1)
     naturals = [column.natural for column in columns]
     if sum(naturals) <= room and not any(natural > room / 2 for natural in naturals):
@@ -189,10 +199,10 @@ def _shared(
     return tuple(None if given >= most else given for given, most in zip(widths, naturals, strict=True))
 
 
-def _pieces(columns: Sequence[_Column]) -> list[tuple[tuple[int, ...], tuple[float | None, ...]]]:
+def _pieces(columns: Sequence[_Column]) -> list[tuple[tuple[int, ...], _Widths]]:
     """Groups of columns that fit across, the first column in each of them."""
     least = [min(column.least, LEAST_PROSE_PT) for column in columns]
-    pieces: list[tuple[tuple[int, ...], tuple[float | None, ...]]] = []
+    pieces: list[tuple[tuple[int, ...], _Widths]] = []
     group = [0]
     for index in range(1, len(columns)):
         needed = sum(least[at] + GAP_PT for at in (*group, index))
@@ -205,7 +215,7 @@ def _pieces(columns: Sequence[_Column]) -> list[tuple[tuple[int, ...], tuple[flo
 
 def _piece(
     columns: Sequence[_Column], least: Sequence[float], group: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
+) -> tuple[tuple[int, ...], _Widths]:
     chosen = [columns[index] for index in group]
     widths = _shared(chosen, [least[index] for index in group], LANDSCAPE_PT)
     assert widths is not None, "a first column and one more fit"
@@ -226,18 +236,16 @@ def _preamble(columns: Sequence[_Column], fit: _Fit) -> str:
 
 
 def _head(columns: Sequence[_Column], fit: _Fit) -> str:
-    titles = [_title(column, at, fit.size[1]) for column, at in zip(columns, fit.widths, strict=True)]
+    titles = [_title(column, at) for column, at in zip(columns, fit.widths, strict=True)]
     return " & ".join(titles) + r" \\"
 
 
-def _title(column: _Column, at: float | None, size: float) -> str:
+def _title(column: _Column, at: float | None) -> str:
     if at is not None:
         return latex(column.title)
     side = "r" if column.numeric else "l"
-    characters = max(int(column.natural / width("n", size)), 4)
-    lines = textwrap.wrap(column.title, characters, break_long_words=False, break_on_hyphens=False)
-    shown = r"\\".join(latex(line) for line in lines)
-    if len(lines) > 1:
+    shown = r"\\".join(latex(line) for line in column.head)
+    if len(column.head) > 1:
         shown = rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{shown}\end{{tabular}}"
     return rf"\multicolumn{{2}}{{r}}{{{shown}}}" if _split(column, at) else shown
 
@@ -257,4 +265,6 @@ def _cell(column: _Column, index: int, at: float | None) -> str:
     pair = column.parts[index]
     if pair is None:
         return rf"\multicolumn{{2}}{{r}}{{{latex(column.texts[index])}}}"
-    return f"{latex(pair[0])} & {latex(pair[1])}"
+    # TeX drops a space at the start of a cell.
+    space = "~" if pair[1].startswith(" ") else ""
+    return f"{latex(pair[0])} & {space}{latex(pair[1])}"

@@ -85,21 +85,19 @@ def _shown(char: str) -> str:
     return char if char in _LETTERS else f"[U+{ord(char):04X}]"
 
 
-_NARROW = frozenset("ilj.,:;|'![]()ftrI /")
-_EM = {"m": 0.83, "w": 0.72, "M": 0.92, "W": 1.03, "@": 0.78, "+": 0.78, "%": 0.83, "\N{MINUS SIGN}": 0.78}
+_EM = (
+    dict.fromkeys("ilj.,:;|'![]()", 0.28)
+    | dict.fromkeys("ftrI/ \N{NO-BREAK SPACE}", 0.39)
+    | dict.fromkeys("0123456789", 0.5)
+    | dict.fromkeys("wmMW@+%\N{MINUS SIGN}", 0.83)
+)
 
 
 def width(text: str, size: float) -> float:
     """About how wide the text is in a font of that size, in points; rather too wide than too narrow."""
     ems = 0.0
     for char in text:
-        if char in _EM:
-            ems += _EM[char]
-        elif char in _NARROW:
-            ems += 0.39
-        elif char in _LETTERS or char in _COMMANDS:
-            ems += 0.76 if char.isupper() else 0.56
-        else:
-            ems += 4.2
+        unknown = 0.76 if char.isupper() else 0.55
+        ems += _EM.get(char, unknown if char in _LETTERS or char in _COMMANDS else 4.2)
     # Small fonts of the family are wider than their size says.
-    return ems * size * (1.06 if size < 8 else 1.02)
+    return ems * size * (1.14 if size < 8 else 1.07)

@@ -19,7 +19,15 @@ from harness.report.document import (
     Terms,
     Text,
 )
-from harness.report.text import code_block, link_text, markdown, one_line, paragraph, shortened
+from harness.report.text import (
+    LONGEST_PARAGRAPH,
+    code_block,
+    link_text,
+    markdown,
+    one_line,
+    paragraph,
+    shortened,
+)
 
 LONGEST_TABLE = 24
 """Rows that are shown at once; a longer table is folded behind its caption."""
@@ -50,13 +58,13 @@ def _section(section: Section, level: int) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Text(text):
-            yield paragraph(text)
+            yield paragraph(_whole(text))
         case Notice(text):
-            yield f"**{markdown(text)}**"
+            yield f"**{markdown(_whole(text))}**"
         case Items(texts):
-            yield "\n".join(f"- {paragraph(text)}" for text in texts)
+            yield "\n".join(f"- {paragraph(_whole(text))}" for text in texts)
         case Terms(terms):
-            yield "\n".join(f"- *{markdown(term)}*: {markdown(text)}" for term, text in terms)
+            yield "\n".join(f"- *{markdown(term)}*: {markdown(_whole(text))}" for term, text in terms)
         case Commands(lines):
             yield code_block(lines, "console")
         case Files(files):
@@ -69,6 +77,11 @@ def _block(block: Block) -> Iterator[str]:
         case Table():
             yield from _table(block)
             yield from _source(block.source)
+
+
+def _whole(text: str) -> str:
+    """A paragraph of any length that people write; only a foreign text in it makes it longer."""
+    return shortened(text, LONGEST_PARAGRAPH)
 
 
 def _table(block: Table) -> Iterator[str]:
@@ -94,4 +107,5 @@ def _source(source: Source) -> Iterator[str]:
 
 def _folded(summary: str, content: str) -> str:
     """A part that opens on a click; the blank lines let Markdown read what is inside."""
-    return f"<details><summary>{html.escape(one_line(summary), quote=False)}</summary>\n\n{content}\n\n</details>"
+    shown = html.escape(one_line(summary), quote=False)
+    return f"<details><summary>{shown}</summary>\n\n{content}\n\n</details>"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import pandas as pd
 
 from harness.report.command import reproduce
 from harness.report.comparisons import Comparison, compare
-from harness.report.document import Block, Figure, Items, Section, Source, Text
+from harness.report.document import Block, Figure, Items, Notice, Section, Source, Text
 from harness.report.evidence import Evidence
 from harness.report.frame import SETTING, settings
 from harness.report.kinds import KindTable, kind_table
+from harness.report.made import made, made_section
 from harness.report.plots.curves import curves
 from harness.report.plots.kinds import kinds_heatmap
+from harness.report.plots.model import Plot
 from harness.report.plots.tradeoff import tradeoff
 from harness.report.points import at, numeric, over_models, place_name, reference_point
 from harness.report.setting_words import near_chance, setting_in_words
@@ -27,6 +30,8 @@ from harness.report.tables import (
     kinds_table,
     overview_table,
 )
+
+_Given = ParamSpec("_Given")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +82,42 @@ def section(setting: Setting, evidence: Evidence) -> Section:
     """The section of one setting."""
     blocks: list[Block] = [
         Text(_setting_line(setting.values)),
-        Items(tuple(setting_in_words(setting.cells, setting.points, setting.place, setting.comparisons))),
+        made("the summary", _summary, setting),
     ]
-    parts = [_curves(setting, evidence), _trade_offs(setting, evidence), _kinds(setting, evidence)]
-    parts += [_pairs(setting, evidence)]
     if setting.place is not None:
+        source = _source(setting, evidence, here=True)
         blocks.append(
-            overview_table(setting.points, setting.place, setting.stem, _source(setting, evidence, here=True))
+            made("the overview", overview_table, setting.points, setting.place, setting.stem, source)
         )
+    parts = [
+        made_section(title, part, setting, evidence)
+        for title, part in (
+            ("Against frames and resolution", _curves),
+            ("Accuracy against memory and latency", _trade_offs),
+            ("By kind of question", _kinds),
+            ("Pairs of methods, question by question", _pairs),
+        )
+    ]
     return Section(title=setting.title, blocks=tuple(blocks), parts=tuple(part for part in parts if part))
+
+
+def _summary(setting: Setting) -> Items:
+    return Items(tuple(setting_in_words(setting.cells, setting.points, setting.place, setting.comparisons)))
+
+
+def _figure(
+    name: str,
+    caption: str,
+    source: Source,
+    plot: Callable[_Given, Plot],
+    *given: _Given.args,
+    **named: _Given.kwargs,
+) -> Block:
+    """The figure, or a notice with the reason where its plot cannot be made."""
+    shown = made(f"the figure {name}", plot, *given, **named)
+    return (
+        shown if isinstance(shown, Notice) else Figure(name=name, caption=caption, plot=shown, source=source)
+    )
 
 
 def _curves(setting: Setting, evidence: Evidence) -> Section | None:
@@ -95,27 +127,35 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
     source = _source(setting, evidence)
     what = "Accuracy, peak memory and latency against"
     blocks: list[Block] = [
-        Figure(
-            name=f"{setting.stem}_by_frames",
-            caption=f"{what} frames",
-            plot=curves(cells, "frames", evidence.counted, evidence.defaults),
-            source=source,
+        _figure(
+            f"{setting.stem}_by_frames",
+            f"{what} frames",
+            source,
+            curves,
+            cells,
+            "frames",
+            evidence.counted,
+            evidence.defaults,
         )
     ]
     if cells["resolution"].nunique() > 1:
         blocks.append(
-            Figure(
-                name=f"{setting.stem}_by_resolution",
-                caption=f"{what} resolution",
-                plot=curves(cells, "resolution", evidence.counted, evidence.defaults),
-                source=source,
+            _figure(
+                f"{setting.stem}_by_resolution",
+                f"{what} resolution",
+                source,
+                curves,
+                cells,
+                "resolution",
+                evidence.counted,
+                evidence.defaults,
             )
         )
     if numeric(points["accuracy"]).notna().any():
-        blocks.append(accuracy_table(points, setting.stem, source))
-    blocks.append(cost_table(points, setting.stem, source))
+        blocks.append(made("the table of accuracies", accuracy_table, points, setting.stem, source))
+    blocks.append(made("the table of costs", cost_table, points, setting.stem, source))
     if points.loc[points["models"] > 0, "frames"].nunique() > 1:
-        blocks.append(growth_table(points, setting.stem, source))
+        blocks.append(made("the table of growth", growth_table, points, setting.stem, source))
     return Section(title="Against frames and resolution", blocks=tuple(blocks))
 
 
@@ -124,17 +164,21 @@ def _trade_offs(setting: Setting, evidence: Evidence) -> Section | None:
         return None
     source = _source(setting, evidence)
     figures = (
-        Figure(
-            name=f"{setting.stem}_accuracy_memory",
-            caption="Accuracy against peak memory above resting; numbers are frames",
-            plot=tradeoff(setting.cells, "memory"),
-            source=source,
+        _figure(
+            f"{setting.stem}_accuracy_memory",
+            "Accuracy against peak memory above resting; numbers are frames",
+            source,
+            tradeoff,
+            setting.cells,
+            "memory",
         ),
-        Figure(
-            name=f"{setting.stem}_accuracy_latency",
-            caption="Accuracy against the time to first token; numbers are frames",
-            plot=tradeoff(setting.cells, "latency"),
-            source=source,
+        _figure(
+            f"{setting.stem}_accuracy_latency",
+            "Accuracy against the time to first token; numbers are frames",
+            source,
+            tradeoff,
+            setting.cells,
+            "latency",
         ),
     )
     return Section(title="Accuracy against memory and latency", blocks=figures)
@@ -144,13 +188,16 @@ def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
     if setting.kinds is None or setting.place is None:
         return None
     source = _source(setting, evidence, here=True, table="kinds")
-    figure = Figure(
-        name=f"{setting.stem}_by_kind",
-        caption=f"Accuracy by kind of question at {setting.kinds.where}",
-        plot=kinds_heatmap(setting.kinds, at(setting.cells, setting.place)),
-        source=source,
+    figure = _figure(
+        f"{setting.stem}_by_kind",
+        f"Accuracy by kind of question at {setting.kinds.where}",
+        source,
+        kinds_heatmap,
+        setting.kinds,
+        at(setting.cells, setting.place),
     )
-    blocks: list[Block] = [figure, kinds_table(setting.kinds, setting.stem, source)]
+    table = made("the table of kinds", kinds_table, setting.kinds, setting.stem, source)
+    blocks: list[Block] = [figure, table]
     lines = near_chance(setting.kinds)
     blocks += [Items(tuple(lines))] if lines else []
     return Section(title="By kind of question", blocks=tuple(blocks))
@@ -164,7 +211,7 @@ def _pairs(setting: Setting, evidence: Evidence) -> Section | None:
         title="Pairs of methods, question by question",
         blocks=(
             Text(f"Compared at {place_name(setting.place)}."),
-            comparison_table(setting.comparisons, setting.stem, source),
+            made("the table of pairs", comparison_table, setting.comparisons, setting.stem, source),
         ),
     )
 
