@@ -14,8 +14,11 @@ from harness.compare.run import compare_sides
 from harness.compare.sides import find_sides
 from harness.compare.words import verdict
 from harness.errors import UsageError
+from harness.timing.records import PHASES
+from harness.timing.store import open_timings, write_timing
 from tests.compare.stores import QUESTIONS, cell, rate
 from tests.report import synthetic as s
+from tests.timing import made
 
 
 def compared(folder: Path, filters: Filters | None = None) -> PairResult:
@@ -292,3 +295,29 @@ def test_what_is_neither_run_nor_label_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path.parent)
     with pytest.raises(UsageError, match="give --run DIR"):
         find_sides("alpha", "beta", None)
+
+
+def test_times_measured_in_turns_have_ratios_within_a_run_only(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder in (run, other):
+        trained(folder, alpha=0.8, beta=0.5)
+    open_timings(run)
+    slow = [2.0, 2.1, 1.9, 2.05, 1.95, 2.0, 2.0]
+    write_timing(run, made.record({"beta": [1.0] * 7, "alpha": slow}, frames=8))
+    write_timing(run, made.record({"beta": [1.0] * 7, "alpha": [0.9, 1.1] * 4}, frames=16, rounds=8))
+    result = compared(run)
+    told = {(one.frames, one.phase): one for one in result.interleaved}
+    assert set(told) == {(frames, phase) for frames in (8, 16) for phase in PHASES}
+    assert told[8, "prefill"].ratio == pytest.approx(2.0)
+    assert told[8, "prefill"].low <= 2.0 <= told[8, "prefill"].high
+    assert told[8, "prefill"].told
+    assert not told[16, "prefill"].told
+    assert "alpha takes, beside beta, 2.00 times as long for prefill (1 of 2 sizes told apart)" in " ".join(
+        verdict(result)
+    )
+    backwards = compare_sides(find_sides("beta", "alpha", run)[0])[0]
+    assert {one.ratio for one in backwards.interleaved if one.frames == 8} == {pytest.approx(0.5)}
+    narrowed = compared(run, Filters(frames=(8,)))
+    assert {one.frames for one in narrowed.interleaved} == {8}
+    across = compare_sides(find_sides(f"{run}::alpha", f"{other}::beta", None)[0])[0]
+    assert across.interleaved == ()
