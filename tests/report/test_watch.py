@@ -15,6 +15,7 @@ import pytest
 from harness.errors import InfrastructureError
 from harness.files import ABANDONED_S
 from harness.report import watch as watching
+from harness.report.build import build_report
 from harness.report.watch import refresh, state, watch
 from harness.store import Store
 from tests.execute import cells, fakes
@@ -91,7 +92,7 @@ def test_what_stands_in_the_way_is_said_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store(tmp_path).open().write(cells.record(1), (fakes.sample(),))
-    real = watching.build_report
+    real = build_report
 
     def full(run_dir: Path, out: Path | None = None) -> Path:
         raise InfrastructureError("the disk is full")
