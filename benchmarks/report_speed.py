@@ -17,9 +17,11 @@ from typing import TypeVar
 
 from harness.records import Outcome, Record
 from harness.report import build
+from harness.report.canvas import Drawing
 from harness.report.contents import document
 from harness.report.evidence import gather
 from harness.report.render import html, markdown
+from harness.report.render.drawing import draw_all
 from harness.report.style import SHIPPED
 from harness.store import Store
 from tests.report import synthetic
@@ -65,8 +67,8 @@ def measure(folder: Path, out: Path) -> dict[str, float]:
 
     evidence = timed("load", lambda: gather(folder))
     whole = timed("document", lambda: document(evidence, ()))
-    drawings = timed("pictures", lambda: build.draw_all(whole))
-    pictures = {name: drawing.webp for name, drawing in drawings.items()}
+    drawings = timed("pictures", lambda: draw_all(whole))
+    pictures = {name: drawing.webp for name, drawing in drawings.items() if isinstance(drawing, Drawing)}
     timed("page", lambda: html.render(whole, pictures))
     timed("markdown", lambda: markdown.render(whole))
     timed("whole report", lambda: build.build_report(folder, out))

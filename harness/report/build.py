@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import gc
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
@@ -19,12 +19,10 @@ from harness.report.document import Block, Document, Figure
 from harness.report.evidence import Evidence, gather
 from harness.report.frame import SETTING, settings
 from harness.report.made import made
-from harness.report.plots.model import Plot
 from harness.report.points import over_models
 from harness.report.render import html
-from harness.report.render.static import picture
+from harness.report.render.drawing import draw_all
 from harness.report.render.texts import FOLDER, stale, texts
-from harness.report.style import Look, looks
 from harness.report.text import csv_cell
 
 CSV_FILES = {
@@ -49,6 +47,15 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     for a folder that is not a run's and InfrastructureError when the report cannot be written; an older
     report stays whole then.
     """
+    with _uncollected():
+        files = _made(run_dir)
+    folder = run_dir / "report" if out is None else out
+    _write(folder, files)
+    return folder / "report.md"
+
+
+def _made(run_dir: Path) -> dict[str, bytes]:
+    """The content of every file, the texts last."""
     evidence = gather(run_dir)
     whole = document(evidence, tuple((CSV_FILES | TEXT_FILES).items()))
     tried = draw_all(whole)
@@ -61,30 +68,19 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     files |= {name: _csv(frame).encode() for name, frame in frames.items()}
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
     files[PAGE] = html.render(whole, pictures).encode()
-    folder = run_dir / "report" if out is None else out
-    _write(folder, files | texts(whole))
-    return folder / "report.md"
+    return files | texts(whole)
 
 
-def draw_all(whole: Document) -> dict[str, Drawing | Exception]:
-    """Every figure's picture by its name, or why there is none, by as many processes as cores and figures."""
-    figures = [block for block in whole.walk() if isinstance(block, Figure)]
-    look = looks(whole.methods)
-    workers = min(len(os.sched_getaffinity(0)), len(figures))
-    if workers < 2:
-        return {figure.name: _drawn(figure.plot, look) for figure in figures}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.report.render.static"])
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        drawn = pool.map(_drawn, [figure.plot for figure in figures], [look] * len(figures))
-        return {figure.name: drawing for figure, drawing in zip(figures, drawn, strict=True)}
-
-
-def _drawn(plot: Plot, look: Mapping[str, Look]) -> Drawing | Exception:
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection, which walks through millions of answers again and again while they are read."""
+    before = gc.isenabled()
+    gc.disable()
     try:
-        return picture(plot, look)
-    except Exception as error:
-        return error
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def without_failed(whole: Document, tried: Mapping[str, Drawing | Exception]) -> Document:

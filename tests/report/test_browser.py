@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,9 @@ class Browser:
                 "document.querySelectorAll('.chart')[arguments[0]].scrollIntoView({behavior: 'instant'})",
                 place,
             )
-            self.until(lambda place=place: self(
-                "return Boolean(document.querySelectorAll('.chart')[arguments[0]].data)", place
-            ))  # fmt: skip
+            self.until(
+                partial(self, "return Boolean(document.querySelectorAll('.chart')[arguments[0]].data)", place)
+            )
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +287,7 @@ def test_nothing_is_wider_than_a_phone(opened: Browser) -> None:
 def test_print_has_pictures_and_no_controls(opened: Browser) -> None:
     opened.command("Emulation.setEmulatedMedia", media="print")
     try:
-        shown = "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).length"
+        shown = "return [...document.querySelectorAll(arguments[0])].filter(e => e.offsetParent).length"
         assert opened(shown, "figure.plot > img") == opened(
             "return document.querySelectorAll('figure.plot').length"
         )

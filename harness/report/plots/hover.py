@@ -59,6 +59,6 @@ def _value(row: dict[str, Any], column: str) -> str:
         return f"{_TIMES[column]} {number(row[column])} ms, quartiles [{number(low)}, {number(high)}]"
     text = f"accuracy {share(row['accuracy'])}, 95 % {interval(row['accuracy_low'], row['accuracy_high'])}"
     text += f", n = {row['questions']:,.0f}" if known(row["questions"]) else ""
-    if row.get("models", 1) > 1:
+    if "accuracy_min" in row and row["models"] > 1:
         text += f"; seeds {share(row['accuracy_min'])} to {share(row['accuracy_max'])}"
     return text

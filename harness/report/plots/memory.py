@@ -13,6 +13,7 @@ from harness.report.style import ordered
 from harness.report.text import number, numbered
 
 MIB = 2**20
+GIB = 2**30
 MOST_COLUMNS = 4
 
 KINDS = (
@@ -32,7 +33,7 @@ KINDS = (
 
 
 def memory_by_kind(counted: Sequence[CountRecord], defaults: Defaults = MappingProxyType({})) -> Plot:
-    """One panel per method (and mode, backbone and text, where they differ), one bar per size, in MiB.
+    """One panel per method (and mode, backbone and text, where they differ), one bar per size, in MiB or GiB.
 
     Records that were not counted are left out; for ``defaults`` see :func:`.frame.method_labels`.
     """
@@ -48,8 +49,9 @@ def memory_by_kind(counted: Sequence[CountRecord], defaults: Defaults = MappingP
     for key, label, peak in sorted(shown, key=lambda one: order.index(one[1])):
         what = ", ".join(itertools.compress(_scenario(key), differing))
         groups.setdefault((label, what), []).append((key, peak))
-    top = max((peak.peak_bytes for _, _, peak in shown), default=MIB) / MIB
-    axis = Axis(title="Memory at the peak (MiB)", unit="MiB", low=0.0, high=1.05 * top)
+    top = max((peak.peak_bytes for _, _, peak in shown), default=MIB)
+    unit, size = ("GiB", GIB) if top >= 4 * GIB else ("MiB", MIB)
+    axis = Axis(title=f"Memory at the peak ({unit})", unit=unit, low=0.0, high=1.05 * top / size)
     kinds = _kinds([peak for _, _, peak in shown])
     panels = tuple(_panel(label, what, group, kinds, axis) for (label, what), group in groups.items())
     return Plot(
@@ -84,6 +86,7 @@ def _panel(
 ) -> StackedBars:
     group = sorted(group, key=lambda one: (one[0].height * one[0].width, one[0].height, one[0].frames))
     sizes = {(key.height, key.width) for key, _ in group}
+    size = GIB if axis.unit == "GiB" else MIB
     bars = [
         str(key.frames) if len(sizes) == 1 else f"{key.frames} × {resolution_label(key.height, key.width)}"  # noqa: RUF001
         for key, _ in group
@@ -96,7 +99,7 @@ def _panel(
         layers=tuple(
             Layer(
                 name=kind.replace("_", " "),
-                values=tuple(peak.at_peak.get(kind, 0) / MIB for _, peak in group),
+                values=tuple(peak.at_peak.get(kind, 0) / size for _, peak in group),
                 hover=tuple(_hover(label, kind, key, peak) for key, peak in group),
             )
             for kind in kinds

@@ -55,7 +55,8 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
 
     Raises InfrastructureError where the libraries that it carries are not what this was written for.
     """
-    look = looks(document.methods)
+    found = looks(document.methods)
+    look = {label: found[label] for label, _ in document.methods}
     labels = {label: place for place, (label, _) in enumerate(document.methods)}
     plots = {block.name: charts(block.plot, look) for block in document.walk() if isinstance(block, Figure)}
     page_script = _asset("page.js")
@@ -125,11 +126,14 @@ class _Writer:
 
     def panels(self, figure: Figure) -> list[dict[str, Any]]:
         """Titles and methods of the charts that stand in for the picture."""
-        result = []
+        result: list[dict[str, Any]] = []
         for panel in figure.plot.panels:
-            what = panel.scale if isinstance(panel, HeatMap) else panel.y.title
-            owner = self.index(panel.method) if isinstance(panel, StackedBars) else None
-            result.append({"what": what.replace("\n", " "), "where": panel.title, "method": owner})
+            what = panel.scale if isinstance(panel, HeatMap) else panel.y.title.replace("\n", " ")
+            if isinstance(panel, StackedBars):
+                words = {"what": panel.title, "where": panel.y.unit, "method": self.index(panel.method)}
+            else:
+                words = {"what": what, "where": panel.title, "method": None}
+            result.append(words)
         return result
 
     def across(self, plot: Plot) -> int:
