@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -14,6 +15,7 @@ from harness.cli.errors import Debug, guarded, one_line, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.compare.interleaved import TimeRatio
     from harness.compare.results import Bytes, PairResult, PlaceResult
 
 KINDS_UP_TO = 3
@@ -89,8 +91,15 @@ def _document(result: PairResult) -> dict[str, Any]:
         "places": [_place(place) for place in result.places],
         "not_compared": list(result.refused),
         "problems": [{"path": str(one.path), "reason": one.reason} for one in result.problems],
-        "interleaved_timings": [str(path) for path in result.interleaved],
+        "time_ratios": [_ratio(one) for one in result.interleaved],
     }
+
+
+def _ratio(one: TimeRatio) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    interval = {name: getattr(one, name) if math.isfinite(one.low) else None for name in ("low", "high")}
+    return asdict(one) | interval | {"told": one.told}
 
 
 def _place(place: PlaceResult) -> dict[str, Any]:
@@ -208,5 +217,33 @@ def _costs(result: PairResult, stream: TextIO) -> None:
         f"costs are {one_line(result.first.name)} / {one_line(result.second.name)}; times are not interleaved"
         f"{machines}: no ratio is made of them"
     )
-    for folder in result.interleaved:
-        typer.echo(f"interleaved times: {folder}")
+    if result.interleaved:
+        _ratios(result, stream)
+
+
+def _ratios(result: PairResult, stream: TextIO) -> None:
+    from rich.text import Text
+
+    from harness.cli.table import NONE, new_table, show_table
+    from harness.compare.words import PHASES
+
+    sizes: dict[tuple[str, str, int, str], dict[str, TimeRatio]] = {}
+    for one in result.interleaved:
+        sizes.setdefault((one.task, one.weights, one.frames, one.resolution), {})[one.phase] = one
+    table = new_table(stream)
+    for name in ("task", "weights", "frames", "pixels"):
+        table.add_column(name, no_wrap=True)
+    for name in (*PHASES.values(), "rounds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for (task, weights, frames, resolution), phases in sizes.items():
+        cells = [task, weights, str(frames), resolution]
+        for phase in PHASES:
+            found = phases.get(phase)
+            cells.append(NONE if found is None else f"{found.ratio:.2f} [{found.low:.2f}, {found.high:.2f}]")
+        cells.append(str(max(one.rounds for one in phases.values())))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
+    show_table(table, stream)
+    typer.echo(
+        f"times of {one_line(result.first.name)} over those of {one_line(result.second.name)}, measured in "
+        "turns, with 95 % intervals over rounds"
+    )

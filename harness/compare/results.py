@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from scipy.special import ndtri
 
+from harness.compare.interleaved import TimeRatio
 from harness.compare.places import Place
 from harness.compare.sides import Side
 from harness.stats.paired import PairedDifference
@@ -124,5 +124,5 @@ class PairResult:
     places: tuple[PlaceResult, ...]
     refused: tuple[str, ...]
     problems: tuple[Problem, ...]
-    interleaved: tuple[Path, ...]
-    """Folders with times that were measured in turn and can be compared as ratios."""
+    interleaved: tuple[TimeRatio, ...]
+    """Empty where the two were not timed in turns."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.answers import Question, mean_over, mean_scores, scores
+from harness.compare.interleaved import TimeRatio, time_ratios
 from harness.compare.places import Filters, Met, Model, meet
 from harness.compare.results import Answers, Bytes, PairResult, PlaceResult, Times
 from harness.compare.sides import Side
@@ -17,8 +18,6 @@ from harness.stats.seeds import SeedSpread, seed_difference
 from harness.store import Problem, Store
 
 RANDOM = "random"
-TIMINGS = "timings"
-"""Folder of a run for times of several methods that were measured in turn."""
 
 MACHINE = ("cpu", "cpu_count", "threads", "gpu", "torch")
 """Fields of the environment that times depend on."""
@@ -63,6 +62,7 @@ class _Draft:
     places: list[tuple[Met, list[_Asked]]]
     refused: list[str]
     problems: list[Problem]
+    interleaved: tuple[TimeRatio, ...]
 
 
 def compare_sides(pairs: Sequence[tuple[Side, Side]], filters: Filters | None = None) -> list[PairResult]:
@@ -70,7 +70,8 @@ def compare_sides(pairs: Sequence[tuple[Side, Side]], filters: Filters | None = 
 
     Raises UsageError for a filter that no place meets.
     """
-    drafts = [_draft(pair, filters or Filters()) for pair in pairs]
+    filters = filters or Filters()
+    drafts = [_draft(pair, filters) for pair in pairs]
     asked = [one for draft in drafts for _, there in draft.places for one in there]
     differences = paired_differences([one.paired for one in asked])
     adjusted = holm([difference.p_value for difference in differences])
@@ -87,9 +88,7 @@ def compare_sides(pairs: Sequence[tuple[Side, Side]], filters: Filters | None = 
             places=tuple(_place(met, tuple(next(answers) for _ in there)) for met, there in draft.places),
             refused=tuple(draft.refused),
             problems=tuple(draft.problems),
-            interleaved=tuple(
-                sorted({side.run / TIMINGS for side in draft.sides if (side.run / TIMINGS).is_dir()})
-            ),
+            interleaved=draft.interleaved,
         )
         for draft in drafts
     ]
@@ -97,7 +96,8 @@ def compare_sides(pairs: Sequence[tuple[Side, Side]], filters: Filters | None = 
 
 def _draft(pair: tuple[Side, Side], filters: Filters) -> _Draft:
     met, refused = meet(*pair, filters)
-    draft = _Draft(pair, [], refused, [])
+    interleaved, problems = time_ratios(*pair, filters)
+    draft = _Draft(pair, [], refused, problems, interleaved)
     for one in met:
         read = [
             [_outcomes(Store(side.run), model, draft.problems) for model in models]

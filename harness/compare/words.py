@@ -11,6 +11,8 @@ from harness.report.text import NO_DATA, listed, numbered
 MOST_KINDS = 6
 """Kinds of questions that are named per side; the table has the others."""
 
+PHASES = {"prefill": "prefill", "per_frame": "an appended frame", "per_token": "a decoded token"}
+
 
 def verdict(result: PairResult) -> list[str]:
     """One statement per item, accuracies first."""
@@ -19,7 +21,7 @@ def verdict(result: PairResult) -> list[str]:
         lines.append("The models have random weights: their costs mean something, their accuracies do not.")
     else:
         lines += _accuracy(result)
-    return lines + _costs(result)
+    return lines + _costs(result) + _times(result)
 
 
 def _accuracy(result: PairResult) -> list[str]:
@@ -125,6 +127,24 @@ def _costs(result: PairResult) -> list[str]:
         if ratios:
             parts.append(f"{_range(ratios, '.2f')} times the {name}")
     return [f"{result.first.name} takes {listed(parts)} of {result.second.name}."] if parts else []
+
+
+def _times(result: PairResult) -> list[str]:
+    """Per phase the ratios that their intervals tell from 1."""
+    parts = []
+    for phase in dict.fromkeys(one.phase for one in result.interleaved):
+        ratios = [one for one in result.interleaved if one.phase == phase]
+        told = [one for one in ratios if one.told]
+        sizes = numbered(len(ratios), "size")
+        parts.append(
+            f"{_range([one.ratio for one in told], '.2f')} times as long for {PHASES[phase]} ({len(told)} of "
+            f"{sizes} told apart)"
+            if told
+            else f"times for {PHASES[phase]} that cannot be told apart at any of {sizes}"
+        )
+    if not parts:
+        return []
+    return [f"Timed in turns, {result.first.name} takes, beside {result.second.name}, {listed(parts)}."]
 
 
 def _range(values: Sequence[float], form: str) -> str:

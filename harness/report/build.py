@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -127,13 +127,18 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
                 path.chmod(0o644)
-            (folder / FOLDER).mkdir(exist_ok=True)
-            for name in files:
-                os.replace(Path(temporary) / name, folder / name)
-        for path in stale(folder, set(files)):
-            path.unlink(missing_ok=True)
+            put_in_place(Path(temporary), folder, list(files))
     except OSError as error:
         raise InfrastructureError(
             f"cannot write the report to {str(folder)!r}: {error.strerror or error}; "
             "make room or choose another folder with --out"
         ) from error
+
+
+def put_in_place(source: Path, folder: Path, names: Sequence[str]) -> None:
+    """Rename a report's files from one folder into another, in that order; tables of an older report go."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for name in names:
+        os.replace(source / name, folder / name)
+    for path in stale(folder, set(names)):
+        path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.files import remove_abandoned, writing_to
 from harness.records import Record
-from harness.report.build import PAGE, build_report
+from harness.report.build import PAGE, build_report, put_in_place
 from harness.report.text import numbered
 from harness.store import load_records
 
@@ -81,12 +81,10 @@ def refresh(run: Path, folder: Path) -> str:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_TEMPORARY) as temporary:
             text = build_report(run, Path(temporary))
             # The text last: it names the figures.
-            files = [path for path in sorted(Path(temporary).rglob("*")) if path.is_file()]
+            files = [path for path in Path(temporary).rglob("*") if path.is_file() and path != text]
+            names = sorted(str(path.relative_to(temporary)) for path in files)
             with _uninterrupted():
-                for path in sorted(files, key=lambda path: path == text):
-                    target = folder / path.relative_to(temporary)
-                    target.parent.mkdir(exist_ok=True)
-                    os.replace(path, target)
+                put_in_place(Path(temporary), folder, [*names, text.name])
     records, problems = load_records(run)
     left_out = f", {len(problems)} file(s) left out" if problems else ""
     return f"{cells_done(records)}{left_out}: {folder / PAGE}"

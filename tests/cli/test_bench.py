@@ -90,7 +90,7 @@ def test_files_that_hold_no_record_are_problems(
     source = next(iter(sorted((run[0] / FOLDER).glob("*.json"))))
     folder = tmp_path / FOLDER
     folder.mkdir()
-    (folder / "whole.json").write_bytes(source.read_bytes())
+    (folder / source.name).write_bytes(source.read_bytes())
     cases = spoilt(source.read_text())
     for name, content in cases.items():
         (folder / f"{name}.json").write_bytes(content)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.timing.store import open_timings, write_timing
 from tests.compare.stores import cell, rate
+from tests.timing import made
 
 from .conftest import World
 
@@ -46,12 +48,18 @@ def test_json_is_one_document(world: World, run: Path) -> None:
     assert place["times_interleaved"] is False
 
 
-def test_interleaved_times_are_pointed_to(world: World, run: Path) -> None:
-    (run / "timings").mkdir()
-    assert (
-        f"interleaved times: {run / 'timings'}"
-        in world.run("compare", "toy:gists=8", "other", "--run", run).stdout
+def test_times_that_were_taken_in_turns_are_shown_as_ratios(world: World, run: Path) -> None:
+    timed = made.record({"other": [1.0] * 7, "toy": [2.0] * 7}, frames=8)
+    methods = tuple(
+        method.model_copy(update={"method_config": {"gists": 8}}) if method.method == "toy" else method
+        for method in timed.key.methods
     )
+    open_timings(run)
+    write_timing(run, timed.model_copy(update={"key": timed.key.model_copy(update={"methods": methods})}))
+    arguments = ("compare", "toy:gists=8", "other", "--run", run)
+    assert "2.00 [2.00, 2.00]" in world.run(*arguments).stdout
+    (document,) = json.loads(world.run(*arguments, "--json").stdout)
+    assert {one["ratio"] for one in document["time_ratios"]} == {2.0}
 
 
 def test_a_wrong_label_is_a_usage_error_with_near_matches(world: World, run: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,11 @@ from harness.compare.run import compare_sides
 from harness.compare.sides import find_sides
 from harness.compare.words import verdict
 from harness.errors import UsageError
+from harness.timing.records import PHASES
+from harness.timing.store import open_timings, write_timing
 from tests.compare.stores import QUESTIONS, cell, rate
 from tests.report import synthetic as s
+from tests.timing import made
 
 
 def compared(folder: Path, filters: Filters | None = None) -> PairResult:
@@ -126,9 +128,8 @@ def test_disjoint_questions_leave_costs_only(tmp_path: Path) -> None:
     assert verdict(result)[0].startswith("Accuracy is not compared")
 
 
-@pytest.mark.parametrize("nothing", [None, math.nan])
-def test_questions_without_a_score_do_not_count_as_wrong(tmp_path: Path, nothing: float | None) -> None:
-    cell(tmp_path, "alpha", lambda index: nothing if index < 40 else 1.0)
+def test_questions_without_a_score_do_not_count_as_wrong(tmp_path: Path) -> None:
+    cell(tmp_path, "alpha", lambda index: None if index < 40 else 1.0)
     cell(tmp_path, "beta", lambda index: 1.0)
     overall = compared(tmp_path).places[0].overall
     assert overall is not None
@@ -292,3 +293,31 @@ def test_what_is_neither_run_nor_label_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path.parent)
     with pytest.raises(UsageError, match="give --run DIR"):
         find_sides("alpha", "beta", None)
+
+
+def test_times_measured_in_turns_have_ratios_within_a_run_only(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder in (run, other):
+        trained(folder, alpha=0.8, beta=0.5)
+    open_timings(run)
+    slow = [2.0, 2.1, 1.9, 2.05, 1.95, 2.0, 2.0]
+    write_timing(run, made.record({"beta": [1.0] * 7, "alpha": slow}, frames=8))
+    write_timing(
+        run, made.record({"beta": [1.0] * 7, "alpha": [0.9, 1.1, 0.8, 1.2, 1.0, 0.95, 1.05]}, frames=16)
+    )
+    result = compared(run)
+    told = {(one.frames, one.phase): one for one in result.interleaved}
+    assert set(told) == {(frames, phase) for frames in (8, 16) for phase in PHASES}
+    assert told[8, "prefill"].ratio == pytest.approx(2.0)
+    assert told[8, "prefill"].low <= 2.0 <= told[8, "prefill"].high
+    assert told[8, "prefill"].told
+    assert not told[16, "prefill"].told
+    assert "alpha takes, beside beta, 2.00 times as long for prefill (1 of 2 sizes told apart)" in " ".join(
+        verdict(result)
+    )
+    backwards = compare_sides(find_sides("beta", "alpha", run)[0])[0]
+    assert [one.ratio for one in backwards.interleaved if one.frames == 8] == pytest.approx([0.5] * 3)
+    narrowed = compared(run, Filters(frames=(8,)))
+    assert {one.frames for one in narrowed.interleaved} == {8}
+    across = compare_sides(find_sides(f"{run}::alpha", f"{other}::beta", None)[0])[0]
+    assert across.interleaved == ()

@@ -22,7 +22,7 @@ from harness.report.render.texts import texts
 from harness.store import Store
 from tests.report import synthetic as s
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "document"
 NAMES = ("report.md", "report.tex", "tables/videoqa_cost.tex", "tables/videoqa_cost.csv")
 
 

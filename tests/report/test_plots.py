@@ -23,7 +23,7 @@ from harness.report.plots.tradeoff import tradeoff
 from harness.report.points import at, over_models, reference_point
 from tests.report import synthetic as s
 
-GOLDEN = Path(__file__).parent / "golden_plots"
+GOLDEN = Path(__file__).parent / "golden" / "plots"
 RECORDS = s.run(frames=(1, 2, 32), seeds=(0, 1))
 CELLS = records_to_frame(RECORDS)
 MIB = 2**20

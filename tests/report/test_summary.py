@@ -148,6 +148,13 @@ def test_declared_orders_that_hold_are_counted_and_those_that_do_not_are_named()
     assert second.endswith("above the declaration by 1.00.")
 
 
+def test_an_order_that_rounding_explains_is_said_to_hold_within_it() -> None:
+    amounts = {4: 100 * MIB, 8: 100 * MIB + 2048, 16: 100 * MIB + 2048 + 6144}
+    (line,) = orders_in_words(declared_orders(series(amounts, method="vanilla_ca")))
+    assert line.startswith("The declared order of memory holds")
+    assert "(1 of them within the allocator's rounding at these sizes)" in line
+
+
 def test_orders_need_three_sizes_fixed_text_and_a_known_method() -> None:
     two = series({n: 100 * MIB + n * MIB for n in (4, 8)}, method="vanilla_ca")
     text = series({n: 100 * MIB + n * n * MIB for n in (4, 8, 16)}, method="vanilla_ca", text_per_frame=4)

@@ -14,7 +14,8 @@ import pytest
 
 from harness.errors import InfrastructureError
 from harness.files import ABANDONED_S
-from harness.report import build
+from harness.report import watch as watching
+from harness.report.build import build_report
 from harness.report.watch import refresh, state, watch
 from harness.store import Store
 from tests.execute import cells, fakes
@@ -56,13 +57,13 @@ def test_a_run_is_waited_for_and_reported_once_per_change(tmp_path: Path) -> Non
         store.open().write(cells.record(1), (fakes.sample(),))
 
     said = followed(run, nothing, first, nothing, lambda: store.write(cells.record(2, cells.FAILED)), nothing)
-    path = run / "report" / "report.md"
+    path = run / "report" / "report.html"
     assert said == [
         f"waiting for records in {str(run)!r}",
         f"1 cell (1 measured): {path}",
         f"2 cells (1 measured, 1 failed): {path}",
     ]
-    assert "counting" in path.read_text()
+    assert "counting" in path.with_name("report.md").read_text()
 
 
 def test_a_half_written_file_is_left_out_until_it_is_whole(tmp_path: Path) -> None:
@@ -91,13 +92,13 @@ def test_what_stands_in_the_way_is_said_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store(tmp_path).open().write(cells.record(1), (fakes.sample(),))
-    real = build.build_report
+    real = build_report
 
     def full(run_dir: Path, out: Path | None = None) -> Path:
         raise InfrastructureError("the disk is full")
 
-    monkeypatch.setattr(build, "build_report", full)
-    said = followed(tmp_path, nothing, nothing, lambda: monkeypatch.setattr(build, "build_report", real))
+    monkeypatch.setattr(watching, "build_report", full)
+    said = followed(tmp_path, nothing, nothing, lambda: monkeypatch.setattr(watching, "build_report", real))
     assert said[0] == "no report: the disk is full"
     assert said[1].startswith("1 cell")
     assert len(said) == 2

@@ -64,8 +64,8 @@ def table(peaks: Peaks, lead: Ranked | None, evidence: Evidence, name: str) -> T
     """Lengths of video down, cards across."""
     key = peaks.scene.key
     by = (
-        f"the most accurate on {lead.where} of those whose counted peak fits, with its accuracy there and its "
-        "peak; tied: no order is borne"
+        f"the most accurate on {lead.where} of those whose counted peak fits, with its accuracy there and "
+        "its peak; tied: no order is borne"
         if lead is not None
         else "how many fit and the one that needs the least; no accuracy ranks them"
     )

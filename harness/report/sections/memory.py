@@ -18,7 +18,7 @@ from harness.report.sections import budgets
 from harness.report.sections.beside_cells import beside_cells
 from harness.report.sections.task import Setting
 from harness.report.text import NO_DATA, number
-from harness.scaling import Fit, frames_that_fit
+from harness.scaling import Fit, Order, frames_that_fit
 from harness.units import bytes_text
 
 HOW_COUNTED = (
@@ -175,7 +175,7 @@ def _laws(orders: Sequence[Declared], scene: Scene, name: str, source: Source) -
     return Table(
         name=name,
         caption="How the counted peak grows: the order that is declared, the one that is measured from "
-        "increments, and the law.",
+        "increments with its range by the allocator's rounding, and the law.",
         columns=(
             Column("method", numeric=False),
             Column("over", numeric=False),
@@ -203,10 +203,23 @@ def _law(one: Declared) -> tuple[Cell, ...]:
     return (
         cell(over, last),
         cell(NO_DATA if allowed is None else f"{allowed:g}", allowed),
-        cell(NO_DATA if value is None else f"{value:.2f}", value),
-        cell(NO_DATA if check is None else "no" if check.failed else "yes"),
+        cell(NO_DATA if value is None else f"{value:.2f}{_range(order)}", value),
+        cell(_holds(one)),
         cell(growth.law),
     )
+
+
+def _range(order: Order | None) -> str:
+    """How far the allocator's rounding may have moved an order, where that can be seen."""
+    if order is None or order.low is None or order.high is None or f"{order.low:.2f}" == f"{order.high:.2f}":
+        return ""
+    return f" ({order.low:.2f} to {order.high:.2f})"
+
+
+def _holds(one: Declared) -> str:
+    if one.check is None:
+        return NO_DATA
+    return "no" if one.check.failed else "within rounding" if one.within_rounding else "yes"
 
 
 def _capacity(orders: Sequence[Declared], scene: Scene, name: str, source: Source) -> Table:

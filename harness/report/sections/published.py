@@ -112,7 +112,7 @@ def _session(
                 evidence.export(
                     "counted",
                     resolution=equals.scenario["height"],
-                    frames=[one.key.frames for one in records],
+                    frames=sorted({one.key.frames for one in records}),
                 ),
             ),
             measure=tuple(count_again([record.key for record in records])),
