@@ -7,9 +7,9 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -131,7 +131,8 @@ def _time(spec: TimingSpec, as_json: bool, debug: bool) -> None:
     from harness.timing.crossings import crossings, sentence
     from harness.timing.frame import ratios
 
-    records = run.run_timing(spec, _observer(sys.stderr, debug))
+    with progress_line(sys.stderr, quiet=as_json) as show:
+        records = run.run_timing(spec, _observer(show, debug))
     compared = ratios(records)
     turns = [sentence(crossing) for crossing in crossings(compared)]
     if as_json:
@@ -189,14 +190,13 @@ def _explain(records: Sequence[TimingRecord], debug: bool) -> None:
         )
 
 
-def _observer(stream: TextIO, debug: bool) -> Observer:
+def _observer(show: Callable[[str], None], debug: bool) -> Observer:
     from harness.timing.run import Observer
 
     class Telling(Observer):
         """A line per size, and on a terminal what is done now, at most once a second."""
 
         def __init__(self) -> None:
-            self._show = progress_line(stream)
             self._shown_s = 0.0
             self._done = self._total = 0
             self._label = ""
@@ -213,11 +213,11 @@ def _observer(stream: TextIO, debug: bool) -> Observer:
         def stage(self, text: str) -> None:
             now = time.monotonic()
             if now - self._shown_s >= 1:
-                self._show(f"{self._label}: {text}")
+                show(f"{self._label}: {text}")
                 self._shown_s = now
 
         def size_ended(self, record: TimingRecord) -> None:
-            self._show("")
+            show("")
             timed = sum(outcome.kind == "ok" for outcome in record.outcomes)
             say(
                 one_line(
