@@ -1,7 +1,7 @@
 """Seconds and bytes of a report over thousands of records: ``python -m benchmarks.report_speed``.
 
 The records come from formulas, with eleven methods, three seeds, ten numbers of frames, five resolutions and
-three tasks; the store is made first and not timed. Times are wall seconds of each step of one run, in order.
+three tasks; the store is made first and not timed. Times are those of each step of one run, in order.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def write(folder: Path, made: list[Record]) -> Path:
     return folder
 
 
-def measure(folder: Path, out: Path) -> dict[str, float]:
-    """Seconds of every step; the whole is timed on its own and starts from the files."""
-    seconds: dict[str, float] = {}
+def measure(folder: Path, out: Path) -> None:
+    """Print the seconds of every step; the whole is timed on its own and starts from the files."""
 
     def timed(name: str, step: Callable[[], Result]) -> Result:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _cpu_s()
         result = step()
-        seconds[name] = time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        print(f"{name:>14} {seconds:7.1f} s, {_cpu_s() - before:7.1f} s of CPU", flush=True)
         return result
 
     evidence = timed("load", lambda: gather(folder))
@@ -72,7 +72,12 @@ def measure(folder: Path, out: Path) -> dict[str, float]:
     timed("page", lambda: html.render(whole, pictures))
     timed("markdown", lambda: markdown.render(whole))
     timed("whole report", lambda: build.build_report(folder, out))
-    return seconds
+
+
+def _cpu_s() -> float:
+    """Seconds of CPU of this process and of those that it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
@@ -87,10 +92,8 @@ def main() -> None:
         run = folder / "run"
         if not run.exists():
             write(run, made)
-        seconds = measure(run, folder / "report")
-        print(f"{len(made):,} records, {len(os.sched_getaffinity(0))} cores")
-        for name, value in seconds.items():
-            print(f"{name:>14} {value:7.1f} s")
+        print(f"{len(made):,} records, {len(os.sched_getaffinity(0))} cores", flush=True)
+        measure(run, folder / "report")
         for path in sorted((folder / "report").iterdir(), key=lambda path: -path.stat().st_size)[:8]:
             print(f"{path.stat().st_size / 2**20:12.2f} MiB  {path.name}")
 
