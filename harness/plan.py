@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
 from harness.records import CellKey
-from harness.settings import build_config, changed, config_json
-from harness.spec import EvalSpec, MethodSpec, TaskSpec
+from harness.settings import build_config, changed, config_json, settings_of, split_places
+from harness.spec import EvalSpec, MethodSpec
 
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
@@ -34,7 +34,9 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellJob:
     """All that a worker needs to measure one cell. ``weights_path`` None means random weights, of the shapes
-    that ``backbone_path`` gives where the backbone is a folder."""
+    that ``backbone_path`` gives where the backbone is a folder. ``task_places`` are the task's settings that
+    say where its data lies; ``journal`` is set by the worker: the file that gets each answer when it is given.
+    """
 
     key: CellKey
     weights_path: Path | None
@@ -42,6 +44,8 @@ class CellJob:
     plugins: tuple[Path, ...]
     threads: int
     backbone_path: Path | None = None
+    task_places: Mapping[str, str] = field(default_factory=dict)
+    journal: Path | None = None
 
     def to_json(self) -> str:
         document = {
@@ -51,6 +55,7 @@ class CellJob:
             "plugins": [str(plugin) for plugin in self.plugins],
             "threads": self.threads,
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
+            "task_places": dict(self.task_places),
         }
         return json.dumps(document, indent=1)
 
@@ -67,8 +72,9 @@ class CellJob:
                 plugins=tuple(Path(plugin) for plugin in document["plugins"]),
                 threads=int(document["threads"]),
                 backbone_path=None if backbone is None else Path(backbone),
+                task_places={str(name): str(at) for name, at in document.get("task_places", {}).items()},
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"this is not a cell file ({reason}); `harness eval` writes them") from error
 
@@ -100,6 +106,14 @@ class _Method:
 
 
 @dataclass(frozen=True, slots=True)
+class _Task:
+    name: str
+    version: int
+    config: dict[str, Any]
+    places: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Backbone:
     """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model."""
 
@@ -123,7 +137,7 @@ def make_plan(spec: EvalSpec) -> Plan:
     Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
     """
     broken = registry.discover(spec.plugins)
-    tasks = [(name, _task(name, broken)) for name in spec.tasks]
+    tasks = _tasks(spec, broken)
     backbone = _backbone(spec.backbone, broken)
     chosen = spec.methods or _default_methods(backbone)
     if not chosen:
@@ -136,15 +150,15 @@ def make_plan(spec: EvalSpec) -> Plan:
         for seed in spec.seeds
     }
     cells: dict[str, PlannedCell] = {}
-    for task_name, (version, task_config) in tasks:
+    for task in tasks:
         for view in _views(spec):
             for seed in spec.seeds:
                 for index, method in enumerate(methods):
                     found = weights[index, seed]
                     key = CellKey(
-                        task=task_name.name,
-                        task_version=version,
-                        task_config=task_config,
+                        task=task.name,
+                        task_version=task.version,
+                        task_config=task.config,
                         method=method.spec.name,
                         method_config=method.config,
                         backbone=backbone.name,
@@ -157,7 +171,7 @@ def make_plan(spec: EvalSpec) -> Plan:
                         device=spec.device,
                         **view,
                     )
-                    cells.setdefault(key.digest, _cell(key, found, spec, backbone))
+                    cells.setdefault(key.digest, _cell(key, found, spec, backbone, task))
     return Plan(cells=tuple(cells.values()), broken=tuple(broken))
 
 
@@ -212,10 +226,21 @@ def _views(spec: EvalSpec) -> Iterator[dict[str, int]]:
             yield {"frames": frames, "height": height, "width": width}
 
 
-def _task(spec: TaskSpec, broken: Sequence[BrokenPlugin]) -> tuple[int, dict[str, Any]]:
-    task = lookup(registry.tasks, spec.name, broken)
-    config = build_config(task.Config, spec.config, f"task {spec.name!r}")
-    return task.version, config_json(config)
+def _tasks(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> list[_Task]:
+    """The tasks with their settings; the run's ``data`` goes to those that can be told where theirs lies."""
+    found = [(task, lookup(registry.tasks, task.name, broken)) for task in spec.tasks]
+    takers = [task.name for task, cls in found if "data" in {one.name for one in settings_of(cls.Config)}]
+    if spec.data is not None and not takers:
+        names = ", ".join(task.name for task in spec.tasks)
+        raise UsageError(f"data={str(spec.data)!r} is given, but {names} makes its own data; leave it out")
+    tasks = []
+    for task, cls in found:
+        given = dict(task.config)
+        if spec.data is not None and task.name in takers:
+            given.setdefault("data", str(spec.data))
+        identity, places = split_places(build_config(cls.Config, given, f"task {task.name!r}"))
+        tasks.append(_Task(task.name, cls.version, identity, places))
+    return tasks
 
 
 def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:
@@ -278,7 +303,9 @@ def _how_to_get(method: _Method, seed: int, backbone: _Backbone) -> str:
     )
 
 
-def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) -> PlannedCell:
+def _cell(
+    key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone, task: _Task
+) -> PlannedCell:
     job = CellJob(
         key=key,
         weights_path=weights.path,
@@ -286,5 +313,6 @@ def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) 
         plugins=tuple(plugin.absolute() for plugin in spec.plugins),
         threads=spec.threads,
         backbone_path=backbone.folder,
+        task_places=task.places,
     )
     return PlannedCell(job=job, skip=weights.missing)

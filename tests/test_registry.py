@@ -23,7 +23,7 @@ class Method(TokenInsertion):
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     registry.discover()
-    known = list(registry.methods)
+    known = registry.methods.names()
     monkeypatch.syspath_prepend(tmp_path)
     yield
     registry.methods.keep(known)

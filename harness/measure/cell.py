@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     registry.discover(job.plugins)
     key = job.key
     progress("loading")
-    task = load_task(key)
+    task = load_task(key, job.task_places)
     model = _load_model(job)
     progress("frames")
     cache = EntryCache(job.cache_dir / "views", progress)
@@ -94,15 +94,16 @@ def _workload(key: CellKey, model: FusedModel, view: EncodedView) -> Workload:
     )
 
 
-def load_task(key: CellKey) -> Task:
-    """The task that a key names; raises UsageError when it has another version by now."""
+def load_task(key: CellKey, places: Mapping[str, str] | None = None) -> Task:
+    """The task that a key names, its data at ``places``; raises UsageError when it has another version by
+    now."""
     cls = registry.tasks.get(key.task)
     if cls.version != key.task_version:
         raise UsageError(
             f"the cell asks for version {key.task_version} of task {key.task!r}, "
             f"but version {cls.version} is installed; plan the run again"
         )
-    return cls(build_config(cls.Config, key.task_config, f"task {key.task!r}"))
+    return cls(build_config(cls.Config, {**key.task_config, **(places or {})}, f"task {key.task!r}"))
 
 
 def extrapolates(key: CellKey, trained_on: TrainedRange | None) -> bool | None:
