@@ -1,0 +1,205 @@
+"""One task of lmms-eval at work: its documents, its prompts, its scorer, in its own code.
+
+The task object is lmms-eval's (of the kind that it gives to chat models), built from the task's YAML file;
+only where the data comes from is decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from harness.errors import HarnessError, UsageError
+from harness.lmms.catalogue import LeafSpec
+from harness.lmms.data import home_of, redirected
+from harness.lmms.scoring import Aggregation, is_submission, score_of
+from harness.lmms.theirs import TheirError, contained, their
+from harness.lmms.visuals import Part, parts_of_messages
+from harness.task import Score
+
+MODEL_NAME = "fusion_harness"
+"""The harness's name among lmms-eval's models; tasks may have settings per model."""
+DEFAULT_NEW_TOKENS = 16
+_OUTPUT = "generate_until"
+_REASONING_TAGS = (("<think>", "</think>"), ("<analysis>", "</analysis>"))
+"""What lmms-eval's command line strips from answers unless it is told otherwise."""
+
+
+class Leaf:
+    """A task with its data. ``data`` None takes it from the hub at ``revision``.
+
+    Raises UsageError for a task that does not generate text, and what its data or code raise.
+    """
+
+    def __init__(self, spec: LeafSpec, data: Path | None, revision: str | None = None) -> None:
+        output = spec.config.get("output_type", _OUTPUT)
+        if output != _OUTPUT:
+            raise UsageError(
+                f"task lmms:{spec.name} is of output type {output}, which lmms-eval scores wrongly itself "
+                f"(version 0.7.3 turns its results into text); choose one of type {_OUTPUT}"
+            )
+        self.spec, self._data, self._revision = spec, data, revision
+        self._home = None if data is None else home_of(spec, data)
+        self._task = self._built()
+
+    def _built(self) -> Any:
+        with self._at_work():
+            their("lmms_eval.api.metrics")  # Registers what the YAML files name: exact_match, anls, mean.
+            config = their("lmms_eval.utils").load_yaml_config(str(self.spec.path), mode="full")
+            base = their("lmms_eval.api.task").ConfigurableMessagesTask
+            if self._data is None:
+                if self._revision is not None:
+                    config["dataset_kwargs"] = {
+                        **(config.get("dataset_kwargs") or {}),
+                        "revision": self._revision,
+                    }
+                return _once(base)(config=config, model_name=MODEL_NAME)
+            config["dataset_kwargs"] = None
+            with redirected(self.spec, self._data):
+                return _once(base)(config=config, model_name=MODEL_NAME)
+
+    def _at_work(self, seed: int = 0) -> Any:
+        return contained(self._home, seed)
+
+    @cached_property
+    def count(self) -> int:
+        return len(self._task.eval_docs)
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The longest answer that the task asks for, in tokens."""
+        given = (self._task.config.generation_kwargs or {}).get("max_new_tokens")
+        return int(given) if given else DEFAULT_NEW_TOKENS
+
+    @property
+    def cluster_key(self) -> str | None:
+        """The field of a document whose value is shared by questions that belong together."""
+        key: str | None = self._task.config.cluster_key
+        return key
+
+    def document(self, index: int) -> Mapping[str, Any]:
+        """A document without its images, as lmms-eval's command line gives it to a scorer."""
+        found: Mapping[str, Any] = self._task.eval_docs_no_media[index]
+        return found
+
+    def parts(self, index: int) -> list[Part]:
+        """What a document shows and asks. Raises MediaError or TheirError."""
+        with self._at_work():
+            return parts_of_messages(self._task.doc_to_messages(self._task.eval_docs[index]))
+
+    def target(self, index: int) -> str:
+        """The truth as text, for people to read; scorers take it from the document."""
+        with self._at_work():
+            target = self._task.doc_to_target(self.document(index))
+        return " | ".join(map(str, target)) if isinstance(target, list) else str(target)
+
+    def results(self, answer: str, index: int) -> Mapping[str, Mapping[str, Any]]:
+        """What the task's scorer says of an answer, by filter. A scorer that draws is seeded by the
+        document."""
+        seed = hashlib.sha256(f"{self.spec.name}/{index}".encode()).digest()
+        with self._at_work(int.from_bytes(seed[:4], "big")):
+            strip = their("lmms_eval.api.reasoning").strip_reasoning_tags
+            document = self.document(index)
+            found = {}
+            for ensemble in self._task._filters:
+                instance = SimpleNamespace(resps=[self.cut(answer)], filtered_resps={})
+                ensemble.apply([instance], [document])
+                given = strip_all(strip, instance.filtered_resps[ensemble.name], self._task.config)
+                found[ensemble.name] = _undelayed(self._task, "process_results")(document, [given])
+            return found
+
+    def cut(self, answer: str) -> str:
+        """The answer up to the first of the task's stop texts."""
+        return cut_at(answer, self._task.config.generation_kwargs or {})
+
+    def score(self, answer: str, index: int) -> Score:
+        """One answer's score by the first filter. Raises NoSampleScoreError, or what the scorer raises."""
+        results = next(iter(self.results(answer, index).values()))
+        alone = {metric: self._aggregation(metric) for metric in self._metrics}
+        with self._at_work():
+            score_key = self._task.config.score_key
+            return score_of(results, self._metrics, score_key, alone, self.cut(answer))
+
+    @property
+    def _metrics(self) -> list[str]:
+        return list(self._task.aggregation())
+
+    def _aggregation(self, metric: str) -> Aggregation:
+        """A metric's function over all results; where it asks for lmms-eval's options it gets a folder."""
+        function: Callable[..., Any] = self._task.aggregation()[metric]
+        if "args" not in inspect.signature(function).parameters:
+            return function
+
+        def with_options(items: Sequence[Any]) -> Any:
+            with tempfile.TemporaryDirectory(prefix="harness-lmms-") as folder:
+                return function(items, args=SimpleNamespace(output_path=folder))
+
+        return with_options
+
+    def aggregates(self, answers: Iterable[tuple[int, str]]) -> dict[str, float | None]:
+        """The task's own metrics over all answers, by name; with several filters the filter is part of it.
+
+        None for one that failed, gives no number, or is a submission to a server, which is not made here.
+        """
+        gathered: dict[tuple[str, str], list[Any]] = {}
+        for index, answer in answers:
+            for name, results in self.results(answer, index).items():
+                for metric, value in results.items():
+                    gathered.setdefault((metric, name), []).append(value)
+        several = len(self._task._filters) > 1
+        found: dict[str, float | None] = {}
+        for (metric, name), items in gathered.items():
+            if metric in self._task.aggregation():
+                label = f"{metric},{name}" if several else metric
+                found[label] = None if is_submission(metric) else self._aggregate(metric, items)
+        return found
+
+    def _aggregate(self, metric: str, items: Sequence[Any]) -> float | None:
+        try:
+            with self._at_work():
+                return float(self._aggregation(metric)(items))
+        except (HarnessError, Exception):
+            return None
+
+
+def cut_at(answer: str, generation: Mapping[str, Any]) -> str:
+    """An answer up to the first stop text of ``until``."""
+    until = generation.get("until") or ()
+    for stop in [until] if isinstance(until, str) else until:
+        answer = answer.split(stop)[0] if stop else answer
+    return answer
+
+
+def strip_all(strip: Callable[..., str], given: Any, config: Any) -> Any:
+    """Answers without their reasoning, as lmms-eval's command line strips it."""
+    tags = config.reasoning_tags if config.reasoning_tags is not None else _REASONING_TAGS
+    if tags in (False, "none"):
+        return given
+    if isinstance(given, list):
+        return [strip(one, tags) if isinstance(one, str) else one for one in given]
+    return strip(given, tags) if isinstance(given, str) else given
+
+
+def _once(base: Any) -> Any:
+    """The task class with a download that is tried once: it has its own message for what is not there."""
+
+    class Once(base):  # type: ignore[misc]
+        def download(self, dataset_kwargs: Any = None) -> None:
+            _undelayed(self, "download", base)(dataset_kwargs)
+
+    return Once
+
+
+def _undelayed(task: Any, method: str, cls: Any = None) -> Callable[..., Any]:
+    """A method without lmms-eval's retries, which wait for seconds and replace the error by their own."""
+    function = getattr(cls if cls is not None else type(task), method)
+    return getattr(function, "__wrapped__", function).__get__(task)  # type: ignore[no-any-return]
+
+
+__all__ = ["DEFAULT_NEW_TOKENS", "MODEL_NAME", "Leaf", "TheirError", "cut_at"]
