@@ -35,7 +35,7 @@ T = TypeVar("T")
 class CellJob:
     """All that a worker needs to measure one cell. ``weights_path`` None means random weights, of the shapes
     that ``backbone_path`` gives where the backbone is a folder. ``task_places`` are the task's settings that
-    say where its data lies; ``journal`` is set by the worker: the file that gets each answer when it is given.
+    say where its data lies; ``journal`` is set by the worker: the file that gets each answer as it is given.
     """
 
     key: CellKey
@@ -303,9 +303,7 @@ def _how_to_get(method: _Method, seed: int, backbone: _Backbone) -> str:
     )
 
 
-def _cell(
-    key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone, task: _Task
-) -> PlannedCell:
+def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone, task: _Task) -> PlannedCell:
     job = CellJob(
         key=key,
         weights_path=weights.path,

@@ -54,8 +54,8 @@ class NamedSpec:
             key, equals, value = part.partition("=")
             if not equals or not key.isidentifier():
                 raise UsageError(
-                    f"{part!r} in {text!r} is not a setting; write {name}{_sign(name)}FIELD=VALUE+FIELD=VALUE "
-                    "(a plus inside a value is doubled)"
+                    f"{part!r} in {text!r} is not a setting; write "
+                    f"{name}{_sign(name)}FIELD=VALUE+FIELD=VALUE (a plus inside a value is doubled)"
                 )
             if key in config:
                 raise UsageError(f"{key!r} is set twice in {text!r}; set it once")

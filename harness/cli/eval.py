@@ -37,7 +37,8 @@ Paths = list[Path] | None
 
 def eval_command(
     task: Annotated[
-        Texts, typer.Option(
+        Texts,
+        typer.Option(
             "--task",
             help="Task, as NAME or NAME:FIELD=VALUE+FIELD=VALUE, or of a family, as lmms:NAME+FIELD=VALUE; "
             "may be repeated.",
@@ -179,7 +180,8 @@ def _name_errors(records: Sequence[Record], out: Path) -> None:
         accuracy = record.outcome.measures.accuracy if isinstance(record.outcome, Ok) else None
         if accuracy is not None and accuracy.errors:
             with contextlib.suppress(OSError, ValueError):
-                wrong = [one.sample for one in Store(out).samples(record.key.digest) if one.status == "error"]
+                answered = Store(out).samples(record.key.digest)
+                wrong = [one.sample for one in answered if one.status in ("error", "out_of_memory")]
                 named.setdefault(record.key.task, {}).update(dict.fromkeys(wrong))
     for task, samples in named.items():
         shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")

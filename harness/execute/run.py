@@ -9,6 +9,7 @@ from harness import environment
 from harness.errors import InfrastructureError
 from harness.execute.observer import Observer
 from harness.execute.process import PRELOAD, run_in_process, start_server
+from harness.journal import journal_path
 from harness.plan import NO_WEIGHTS, Plan, PlannedCell, make_plan
 from harness.records import Failed, Record, Skipped
 from harness.spec import EvalSpec
@@ -93,6 +94,8 @@ def _run_cell(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observe
         record = clock.record(cell.key, where, Skipped(reason=cell.skip))
         store.write(record)
         return record
+    if not spec.resume:
+        journal_path(store.samples_dir, cell.key.digest).unlink(missing_ok=True)
     ending = run_in_process(job, store.root, measure, spec.timeout_s, observer.stage, observer.tick)
     if ending.failed is None:
         written = store.read(cell.key.digest)

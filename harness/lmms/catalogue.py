@@ -27,6 +27,7 @@ PINNED = "0.7.3"
 RECIPE = f"run `make lmms`, or `pip install '.[lmms]'` and then `pip install --no-deps lmms-eval=={PINNED}`"
 
 _FUNCTION = "!function "
+_TAGGED = re.compile(r"!function\s+[\w.]+")
 _SCALAR = re.compile(r"""^(task|group)\s*:\s*["']?([\w.-]+)["']?\s*(?:#.*)?$""", re.MULTILINE)
 _GROUP = re.compile(r"^group\s*:", re.MULTILINE)
 _TAG = re.compile(r"^tag\s*:", re.MULTILINE)
@@ -85,7 +86,8 @@ def task_folder() -> Path:
     found = importlib.util.find_spec(DISTRIBUTION)
     if found is None or found.origin is None:
         raise InfrastructureError(
-            f"tasks of lmms-eval need lmms-eval, which is not installed; {RECIPE} (`harness doctor` checks it)"
+            "tasks of lmms-eval need lmms-eval, which is not installed; "
+            f"{RECIPE} (`harness doctor` checks it)"
         )
     return Path(found.origin).parent / "tasks"
 
@@ -187,20 +189,9 @@ def _modules(value: object) -> set[str]:
     return {module for one in inner for module in _modules(one)}
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads ``!function utils.f`` as text."""
-
-
-def _function_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
-    return _FUNCTION + str(loader.construct_scalar(node))
-
-
-_Loader.add_constructor("!function", _function_text)
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        document = yaml.safe_load(_TAGGED.sub(r'"\g<0>"', path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InfrastructureError(f"{path.name} of lmms-eval cannot be read ({error}); {RECIPE}") from error
     return document if isinstance(document, dict) else {}

@@ -19,7 +19,7 @@ from harness.errors import HarnessError, UsageError
 from harness.lmms.catalogue import LeafSpec
 from harness.lmms.data import home_of, redirected
 from harness.lmms.scoring import Aggregation, is_submission, score_of
-from harness.lmms.theirs import TheirError, contained, their
+from harness.lmms.theirs import contained, their
 from harness.lmms.visuals import Part, parts_of_messages
 from harness.task import Score
 
@@ -200,6 +200,3 @@ def _undelayed(task: Any, method: str, cls: Any = None) -> Callable[..., Any]:
     """A method without lmms-eval's retries, which wait for seconds and replace the error by their own."""
     function = getattr(cls if cls is not None else type(task), method)
     return getattr(function, "__wrapped__", function).__get__(task)  # type: ignore[no-any-return]
-
-
-__all__ = ["DEFAULT_NEW_TOKENS", "MODEL_NAME", "Leaf", "TheirError", "cut_at"]

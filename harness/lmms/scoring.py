@@ -102,7 +102,9 @@ def _alone(aggregation: Aggregation | None, value: object) -> float | None:
 
 
 def _as_score(number: float, value: object, answer: str) -> Score:
-    read = next((value[key] for key in GIVEN if key in value), answer) if isinstance(value, Mapping) else answer
+    read = (
+        next((value[key] for key in GIVEN if key in value), answer) if isinstance(value, Mapping) else answer
+    )
     if number == 0.0 and (read is None or read == -1 or not str(read).strip()):
         return Score(status="unparsed")
     return Score(status="scored", value=number)

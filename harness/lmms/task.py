@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,10 +61,8 @@ class LmmsConfig(TaskConfig):
         object.__setattr__(self, field, found)
 
 
-def _joined(parts: Iterator[str] | Mapping[str, None]) -> str:
+def _joined(parts: Iterable[str]) -> str:
     """One text for one part, a hash for a group's many."""
-    import hashlib
-
     listed = list(parts)
     return listed[0] if len(listed) == 1 else hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
 
@@ -85,8 +84,10 @@ class LmmsTask(Task):
         return None if self.config.data else hub_revision(spec)
 
     def samples(self, view: View) -> Sequence[Sample]:
-        """The documents in their order, the first ``limit`` of each task. One that cannot be shown stays, with
-        the reason in ``media["error"]``."""
+        """The documents in their order, the first ``limit`` of each task.
+
+        One that cannot be shown stays, with the reason in ``media["error"]``.
+        """
         if view.frames < 1:
             raise UsageError(f"{view.frames} frames are asked for; ask for 1 or more")
         return [
@@ -150,7 +151,9 @@ class LmmsFamily:
 
     def make(self, name: str) -> type[Task]:
         leaves = find(name)
-        config = type(f"Config_{name}", (LmmsConfig,), {"leaves": leaves, "name": name, "__module__": __name__})
+        config = type(
+            f"Config_{name}", (LmmsConfig,), {"leaves": leaves, "name": name, "__module__": __name__}
+        )
         kinds = {
             leaf.name: Kind(description=f"task {leaf.name} of lmms-eval", needs="any") for leaf in leaves
         }

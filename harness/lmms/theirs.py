@@ -8,11 +8,11 @@ here: what it says goes nowhere, what it changes is put back, and an exit is an 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
 import random
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,11 +102,4 @@ def _import_loguru() -> None:
 
 def their(module: str) -> Any:
     """A module of lmms-eval; to be called inside :func:`contained`."""
-    import importlib
-
     return importlib.import_module(module)
-
-
-def is_loaded() -> bool:
-    """Whether lmms-eval has been imported in this process."""
-    return "lmms_eval" in sys.modules

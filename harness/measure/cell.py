@@ -11,7 +11,8 @@ import torch
 from harness import registry
 from harness.attention import recording
 from harness.errors import UsageError
-from harness.measure.accuracy import answer_all, by_kind, summarise
+from harness.journal import Journal
+from harness.measure.accuracy import aggregates, answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
 from harness.measure.collector import frozen
 from harness.measure.flops import count_flops
@@ -57,15 +58,17 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
     view = load_view(key.task, task, asked, model, key.device, cache)
     with frozen():
-        return _measure(key, task, model, view, progress)
+        return _measure(key, task, model, view, Journal(job.journal, view.frames_digest), progress)
 
 
 def _measure(
-    key: CellKey, task: Task, model: FusedModel, view: EncodedView, progress: Progress
+    key: CellKey, task: Task, model: FusedModel, view: EncodedView, journal: Journal, progress: Progress
 ) -> CellResult:
     workload = _workload(key, model, view)
     with recording() as routes:
-        outcomes = answer_all(model, task, view, device=key.device, batch=key.batch, progress=progress)
+        outcomes = answer_all(
+            model, task, view, device=key.device, batch=key.batch, progress=progress, journal=journal
+        )
         progress("memory")
         memory = measure_memory(workload)
     progress("latency")
@@ -74,6 +77,7 @@ def _measure(
         parameters=model.parameter_count(),
         accuracy=summarise(outcomes),
         by_kind=by_kind(outcomes),
+        aggregates=aggregates(task, outcomes, progress),
         extrapolated=extrapolates(key, model.trained_on),
         memory=memory,
         latency=latency,
