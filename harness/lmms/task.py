@@ -99,7 +99,7 @@ class LmmsTask(Task):
     def _sample(self, leaf: Leaf, index: int, view: View) -> Sample:
         name = f"{leaf.spec.name}/{index}"
         try:
-            shown = prompt_of(leaf.parts(index), name, view)
+            shown = prompt_of(leaf.parts(index), str(index), view)
             stream, prompt, media, group = Stream(shown.items), shown.question, shown.media, shown.group
         except (HarnessError, OSError) as error:
             stream, prompt, media, group = Stream(()), "", {"error": str(error)}, None

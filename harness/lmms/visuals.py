@@ -99,7 +99,8 @@ def _file(path: Path, start_s: float | None = None, end_s: float | None = None) 
 
 
 def prompt_of(parts: Sequence[Part], key: str, view: View) -> Prompted:
-    """Draw the view's frames of a document. ``key`` names it and seeds the choice among its images.
+    """Draw the view's frames of a document. ``key``, its place in the data set, seeds the choice among its
+    images: a data set that another task reads too shows the same.
 
     Raises MediaError for a video that cannot be read.
     """
