@@ -19,7 +19,7 @@ from harness.errors import HarnessError, UsageError
 from harness.lmms.catalogue import LeafSpec
 from harness.lmms.data import home_of, redirected
 from harness.lmms.scoring import Aggregation, is_submission, score_of
-from harness.lmms.theirs import contained, their
+from harness.lmms.theirs import contained, scoring, their
 from harness.lmms.visuals import Part, parts_of_messages
 from harness.task import Score
 
@@ -103,7 +103,7 @@ class Leaf:
         """What the task's scorer says of an answer, by filter. A scorer that draws is seeded by the
         document."""
         seed = hashlib.sha256(f"{self.spec.name}/{index}".encode()).digest()
-        with self._at_work(int.from_bytes(seed[:4], "big")):
+        with scoring(self._home, int.from_bytes(seed[:4], "big")):
             strip = their("lmms_eval.api.reasoning").strip_reasoning_tags
             document = self.document(index)
             found = {}
@@ -121,26 +121,20 @@ class Leaf:
     def score(self, answer: str, index: int) -> Score:
         """One answer's score by the first filter. Raises NoSampleScoreError, or what the scorer raises."""
         results = next(iter(self.results(answer, index).values()))
-        alone = {metric: self._aggregation(metric) for metric in self._metrics}
+        with scoring(self._home, 0):
+            aggregations = _with_options_all(self._task.aggregation())
+            return score_of(results, self._task.config.score_key, aggregations, self.cut(answer))
+
+    def _aggregations(self) -> dict[str, Aggregation]:
+        """The metrics' functions over all results, from files read anew: some count on in a module's
+        variable, so that a second call would hold the first one's answers too."""
         with self._at_work():
-            score_key = self._task.config.score_key
-            return score_of(results, self._metrics, score_key, alone, self.cut(answer))
-
-    @property
-    def _metrics(self) -> list[str]:
-        return list(self._task.aggregation())
-
-    def _aggregation(self, metric: str) -> Aggregation:
-        """A metric's function over all results; where it asks for lmms-eval's options it gets a folder."""
-        function: Callable[..., Any] = self._task.aggregation()[metric]
-        if "args" not in inspect.signature(function).parameters:
-            return function
-
-        def with_options(items: Sequence[Any]) -> Any:
-            with tempfile.TemporaryDirectory(prefix="harness-lmms-") as folder:
-                return function(items, args=SimpleNamespace(output_path=folder))
-
-        return with_options
+            config = their("lmms_eval.utils").load_yaml_config(str(self.spec.path), mode="full")
+        listed = {entry["metric"]: entry.get("aggregation") for entry in config.get("metric_list") or ()}
+        own = self._task.aggregation()
+        return _with_options_all(
+            {metric: listed[metric] if callable(listed.get(metric)) else own[metric] for metric in own}
+        )
 
     def aggregates(self, answers: Iterable[tuple[int, str]]) -> dict[str, float | None]:
         """The task's own metrics over all answers, by name; with several filters the filter is part of it.
@@ -153,19 +147,36 @@ class Leaf:
                 for metric, value in results.items():
                     gathered.setdefault((metric, name), []).append(value)
         several = len(self._task._filters) > 1
+        aggregations = self._aggregations()
         found: dict[str, float | None] = {}
         for (metric, name), items in gathered.items():
-            if metric in self._task.aggregation():
+            if metric in aggregations:
                 label = f"{metric},{name}" if several else metric
-                found[label] = None if is_submission(metric) else self._aggregate(metric, items)
+                found[label] = None if is_submission(metric) else self._aggregate(aggregations[metric], items)
         return found
 
-    def _aggregate(self, metric: str, items: Sequence[Any]) -> float | None:
+    def _aggregate(self, aggregation: Aggregation, items: Sequence[Any]) -> float | None:
         try:
-            with self._at_work():
-                return float(self._aggregation(metric)(items))
+            with scoring(self._home, 0):
+                return float(aggregation(items))
         except (HarnessError, Exception):
             return None
+
+
+def _with_options_all(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Aggregation]:
+    return {metric: _with_options(function) for metric, function in functions.items()}
+
+
+def _with_options(function: Callable[..., Any]) -> Aggregation:
+    """An aggregation; where it asks for lmms-eval's options it gets a folder for the files that it writes."""
+    if "args" not in inspect.signature(function).parameters:
+        return function
+
+    def aggregate(items: Sequence[Any]) -> Any:
+        with tempfile.TemporaryDirectory(prefix="harness-lmms-") as folder:
+            return function(items, args=SimpleNamespace(output_path=folder))
+
+    return aggregate
 
 
 def cut_at(answer: str, generation: Mapping[str, Any]) -> str:

@@ -38,14 +38,13 @@ def is_submission(metric: str) -> bool:
 
 
 def score_of(
-    results: Mapping[str, Any],
-    metrics: Sequence[str],
-    score_key: str,
-    aggregations: Mapping[str, Aggregation],
-    answer: str,
+    results: Mapping[str, Any], score_key: str, aggregations: Mapping[str, Aggregation], answer: str
 ) -> Score:
-    """The score of one answer. Raises NoSampleScoreError where no rule finds one."""
-    candidates = list(_candidates(results, metrics))
+    """The score of one answer, with the task's metrics in the order of ``aggregations``.
+
+    Raises NoSampleScoreError where no rule finds one.
+    """
+    candidates = list(_candidates(results, list(aggregations)))
     for _, value in candidates:
         number = _number(value) if not isinstance(value, Mapping) else _in_dictionary(value, score_key)
         if number is not None:

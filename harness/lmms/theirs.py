@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -27,8 +28,39 @@ _PACKAGES = {"cv2": "opencv-python-headless", "Levenshtein": "Levenshtein", "PIL
 """Packages that are not called as their module is."""
 
 
+_JUDGE_KEYS = ("OPENAI_API_KEY", "AZURE_API_KEY", "AZURE_OPENAI_API_KEY")
+
+
 class TheirError(HarnessError):
     """lmms-eval's code ended with an error or tried to end the process."""
+
+
+class _CalledOut(BaseException):
+    """A scorer that calls a server; no ``except Exception`` of its own keeps it from being seen."""
+
+
+@contextlib.contextmanager
+def scoring(home: Path | None, seed: int) -> Iterator[None]:
+    """A region for scorers: :func:`contained`, and no call to a judge on a server without the key for one.
+
+    Without this a scorer that wants a judge tries ten times and then counts the answer as wrong. Raises
+    TheirError instead.
+    """
+    with contained(home, seed), contextlib.ExitStack() as stack:
+        if not any(os.environ.get(key) for key in _JUDGE_KEYS):
+            for place in ("requests.sessions.Session.request", "httpx.Client.send"):
+                with contextlib.suppress(ImportError, AttributeError):
+                    stack.enter_context(mock.patch(place, _call_out))
+        try:
+            yield
+        except _CalledOut as error:
+            raise TheirError(
+                "the scorer wants a judge on a server for this answer; set OPENAI_API_KEY to let it be asked"
+            ) from error
+
+
+def _call_out(*_: object, **__: object) -> None:
+    raise _CalledOut
 
 
 @contextlib.contextmanager
