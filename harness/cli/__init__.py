@@ -11,6 +11,7 @@ import harness
 from harness.cli.bench import bench_command
 from harness.cli.capacity import plan_command
 from harness.cli.check import check_command
+from harness.cli.doctor import doctor_command
 from harness.cli.eval import eval_command
 from harness.cli.graft import graft_command
 from harness.cli.listing import list_command
@@ -36,6 +37,7 @@ app.command("plan")(plan_command)
 app.command("train")(train_command)
 app.command("graft")(graft_command)
 app.command("report")(report_command)
+app.command("doctor")(doctor_command)
 
 
 def _version(wanted: bool) -> None:

@@ -26,7 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if importlib.util.find_spec("lmms_eval") is None:
         for item in items:
             if item.get_closest_marker("lmms") is not None:
-                item.add_marker(pytest.mark.skip(reason="lmms-eval is not installed; `make lmms` installs it"))
+                item.add_marker(
+                    pytest.mark.skip(reason="lmms-eval is not installed; `make lmms` installs it")
+                )
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +99,9 @@ def _byte_tokenizer() -> Tokenizer:
             if word[:end] not in known:
                 known.append(word[:end])
                 merges.append((word[: end - 1], word[end - 1]))
-    tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(["<s>", STOP, *known])}, merges=merges))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={word: i for i, word in enumerate(["<s>", STOP, *known])}, merges=merges)
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<s>", STOP])

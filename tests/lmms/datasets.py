@@ -176,7 +176,9 @@ EGOSCHEMA = Source(
             "question": "What is it about?",
             "video_idx": f"v{i % 2}",
             "answer": str(i),
-            "option": [f"{letter}. {option}" for letter, option in zip("ABCDE", [*_OPTIONS, "all"], strict=True)],
+            "option": [
+                f"{letter}. {option}" for letter, option in zip("ABCDE", [*_OPTIONS, "all"], strict=True)
+            ],
         }
     ),
 )
@@ -219,7 +221,9 @@ PERCEPTIONTEST = Source(
     videos="videos",
     clips=_CLIPS,
     features={
-        **{name: TEXT for name in ("video_name", "question", "question_id", "answer_id", "area", "reasoning")},
+        **{
+            name: TEXT for name in ("video_name", "question", "question_id", "answer_id", "area", "reasoning")
+        },
         "options": TEXTS,
         "tag": TEXTS,
     },
