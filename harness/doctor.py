@@ -24,6 +24,7 @@ Status = Literal["ok", "missing", "failed"]
 
 LEAST_FREE_GIB = 5.0
 """What a torch with its libraries, or a handful of videos, takes."""
+_HUB_TIMEOUT_S = 5.0
 DISTRIBUTION = "vlm-fusion-harness"
 
 
@@ -71,7 +72,7 @@ def _packages() -> Finding:
 
 
 def _unmet(extra: str) -> Iterator[str]:
-    """The requirements of the harness, or of one of its extras alone, that what is installed does not meet."""
+    """The requirements of the harness, or of one extra alone, that what is installed does not meet."""
     for text in importlib.metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
         marker = requirement.marker
@@ -175,7 +176,8 @@ def _hub() -> Finding:
     import huggingface_hub
 
     try:
-        next(iter(huggingface_hub.HfApi().list_datasets(limit=1)))
+        url = f"{huggingface_hub.constants.ENDPOINT}/api/datasets?limit=1"
+        huggingface_hub.get_session().get(url, timeout=_HUB_TIMEOUT_S).raise_for_status()
     except Exception as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         return Finding(

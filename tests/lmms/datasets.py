@@ -76,6 +76,14 @@ def _letter(index: int) -> str:
     return LETTERS[index % 4]
 
 
+def _lettered(options: Sequence[str]) -> list[str]:
+    return [f"{letter}. {option}" for letter, option in zip("ABCDE", options, strict=False)]
+
+
+def _texts(names: str) -> dict[str, Value]:
+    return dict.fromkeys(names.split(), TEXT)
+
+
 _OPTIONS = ["a red one", "a green one", "a blue one", "none"]
 _CLIPS = {f"v{index}.mp4": index for index in range(2)}
 
@@ -189,10 +197,7 @@ VIDEOMME = Source(
     videos="data",
     clips=_CLIPS,
     features={
-        **{
-            name: TEXT
-            for name in "video_id duration domain sub_category url videoID question_id task_type".split()
-        },
+        **_texts("video_id duration domain sub_category url videoID question_id task_type"),
         "question": TEXT,
         "options": TEXTS,
         "answer": TEXT,
@@ -208,7 +213,7 @@ VIDEOMME = Source(
             "question_id": f"00{i}-1",
             "task_type": "Counting Problem",
             "question": "How many are there?",
-            "options": [f"{letter}. {option}" for letter, option in zip(LETTERS, _OPTIONS, strict=True)],
+            "options": _lettered(_OPTIONS),
             "answer": _letter(i),
         }
     ),
@@ -275,7 +280,7 @@ LONGVIDEOBENCH = Source(
             "question": "What is seen at the end?",
             "question_category": "S2E",
             "subtitle_path": "",
-            **{f"option{k}": (_OPTIONS + ["N/A"])[k] for k in range(5)},
+            **{f"option{k}": [*_OPTIONS, "N/A"][k] for k in range(5)},
             "correct_choice": i,
             "duration_group": 15,
             "duration": 6.0,
@@ -303,7 +308,7 @@ NEXTQA = Source(
             "qid": i,
             "question": "why does it change",
             "type": "CW",
-            **{f"a{k}": (_OPTIONS + ["all"])[k] for k in range(5)},
+            **{f"a{k}": [*_OPTIONS, "all"][k] for k in range(5)},
         }
     ),
 )

@@ -94,7 +94,8 @@ def ours(
 
 @pytest.mark.parametrize("source", SOURCES, ids=IDS)
 def test_answers_are_the_same(source: Source, theirs: Any, ours: Any) -> None:
-    given = [sample["filtered_resps"][0] for sample in theirs[1][source.task]]
+    logged = [sample["filtered_resps"] for sample in theirs[1][source.task]]
+    given = [answer if isinstance(answer, str) else answer[0] for answer in logged]
     _, outcomes = ours[source.task]
     assert [outcome.prediction for outcome in outcomes] == given
     assert all(outcome.status in ("scored", "unparsed") for outcome in outcomes)
