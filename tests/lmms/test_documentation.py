@@ -18,12 +18,8 @@ from harness.store import Store, load_records
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "lmms_eval.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
-    for line in block.splitlines()
-    if line
-]
+BLOCKS = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
 (YAML,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
 
 

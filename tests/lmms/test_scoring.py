@@ -12,7 +12,7 @@ from harness.task import Score
 
 
 def mean(items: Sequence[Any]) -> float:
-    return sum(items) / len(items)
+    return float(sum(items) / len(items))
 
 
 def scored(results: Mapping[str, Any], answer: str = "B", **aggregations: Aggregation) -> Score:

@@ -44,9 +44,8 @@ def opened(data: Mapping[str, Path]) -> Open:
     return make
 
 
-ASKED = (
-    "muirbench mantis blink mvbench egoschema videomme nextqa mlvu longvideobench perceptiontest tempcompass"
-)
+SEVERAL = "muirbench mantis blink mvbench egoschema videomme nextqa tempcompass"
+PREFIXES = "mlvu longvideobench perceptiontest"
 SINGLE = "chartqa docvqa infovqa ocrbench textvqa realworldqa ai2d gqa mme"
 
 
