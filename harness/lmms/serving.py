@@ -192,8 +192,9 @@ class Server:
         them. Raises UsageError for a continuation of no token."""
         sample = self.sample(key, parts, 1)
         session = self.model.session()
-        ids = self.model.token_ids(continuation)
-        if not len(ids):
+        text = continuation.strip()
+        ids = self.model.token_ids(text)  # With the blank before it that the tokenizer needs.
+        if not text or not len(ids):
             raise UsageError(f"continuation {continuation!r} of {key} has no token; give a text")
         spans = self.model.spans(sample.stream, self.features(sample))[1:]
         session.append_spans((*spans, TextSpan(self.model.token_ids(sample.questions[0].prompt))))

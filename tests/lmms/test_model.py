@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from harness.errors import UsageError
+from harness.lmms.leaf import cut_at
+from harness.lmms.visuals import Picture
 
 pytestmark = pytest.mark.lmms
 
@@ -72,25 +74,34 @@ def test_chat_and_simple_requests_get_the_same_answer(both: list[Any], rows: Any
 
 def test_answers_end_at_a_stop_text(both: list[Any], rows: Any) -> None:
     (whole,) = both[0].generate_until([chat_request(rows, 0, max_new_tokens=3)])
-    (cut,) = both[0].generate_until([chat_request(rows, 0, max_new_tokens=3, until=[whole.text[1:]])])
-    assert cut.text == whole.text[:1]
+    (cut,) = both[0].generate_until([chat_request(rows, 0, max_new_tokens=3, until=[whole.text[0]])])
+    assert cut.text == ""
+    assert cut_at("so: B\n\nmore", {"until": ["\n\n", "C"]}) == "so: B"
+    assert cut_at("so: B", {"until": ":"}) == "so"
+    assert cut_at("so: B", {"until": None}) == "so: B"
 
 
-def test_the_loss_is_least_for_what_greedy_decoding_gives(both: list[Any], rows: Any) -> None:
+def test_the_loss_is_that_of_the_continuation_s_tokens(both: list[Any], rows: Any) -> None:
     _, simple = both
-    (answer,) = simple.generate_until([simple_request(rows, 0, max_new_tokens=1)])
+    question, model = rows["test"][0]["question"], simple.model
 
     def ask(continuation: object) -> tuple[float, bool]:
-        question = rows["test"][0]["question"]
         request = SimpleNamespace(args=(question, continuation, visuals, 0, "t", "test"))
         (given,) = simple.loglikelihood([request])
         return float(given[0]), bool(given[1])
 
-    best, greedy = ask(answer.text)
-    other, not_greedy = ask(lambda row: "?")
-    assert greedy
-    assert not not_greedy
-    assert 0 < best < other
+    sample = simple.server.sample("t/0", [Picture(rows["test"][0]["image"]), question], 1)
+    session = model.session()
+    session.append_spans(model.spans(sample.stream, simple.server.features(sample))[1:])
+    session.append_text(question)
+    logits = session.next_logits()
+    (token,) = model.token_ids("A").tolist()
+    loss, greedy = ask(" A")
+    assert loss == pytest.approx(-float(logits.log_softmax(-1)[token]), rel=1e-4)
+    assert greedy == (int(logits.argmax()) == token)
+    assert loss < ask(lambda row: "a long unlikely text")[0]
+    with pytest.raises(UsageError, match="has no token"):
+        ask("")
 
 
 def test_cleaning_leaves_the_model_whole(both: list[Any], rows: Any) -> None:
