@@ -109,12 +109,14 @@ def redirected(leaf: LeafSpec, data: Path) -> Iterator[None]:
         found = read_local(data, name, wanted)
         return found[str(split)] if split else found
 
-    bars = not datasets.are_progress_bars_disabled()
+    bars, verbosity = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
     try:
         with mock.patch.object(datasets, "load_dataset", load_dataset):
             yield
     finally:
+        datasets.logging.set_verbosity(verbosity)
         if bars:
             datasets.enable_progress_bars()
 

@@ -51,18 +51,23 @@ class Leaf:
     def _built(self) -> Any:
         with self._at_work():
             their("lmms_eval.api.metrics")  # Registers what the YAML files name: exact_match, anls, mean.
-            config = their("lmms_eval.utils").load_yaml_config(str(self.spec.path), mode="full")
-            base = their("lmms_eval.api.task").ConfigurableMessagesTask
             if self._data is None:
-                if self._revision is not None:
-                    config["dataset_kwargs"] = {
-                        **(config.get("dataset_kwargs") or {}),
-                        "revision": self._revision,
-                    }
-                return _once(base)(config=config, model_name=MODEL_NAME)
-            config["dataset_kwargs"] = None
+                config = self._read_config()
+                pinned = {"revision": self._revision} if self._revision is not None else {}
+                config["dataset_kwargs"] = {**(config.get("dataset_kwargs") or {}), **pinned}
+                return self._constructed(config)
+            # Around the reading too: it runs the task's Python files, which may take the function over.
             with redirected(self.spec, self._data):
-                return _once(base)(config=config, model_name=MODEL_NAME)
+                return self._constructed({**self._read_config(), "dataset_kwargs": None})
+
+    def _read_config(self) -> dict[str, Any]:
+        """The task's YAML file with its functions, from Python files that are run anew."""
+        config: dict[str, Any] = their("lmms_eval.utils").load_yaml_config(str(self.spec.path), mode="full")
+        return config
+
+    def _constructed(self, config: dict[str, Any]) -> Any:
+        base = their("lmms_eval.api.task").ConfigurableMessagesTask
+        return _once(base)(config=config, model_name=MODEL_NAME)
 
     def _at_work(self, seed: int = 0) -> Any:
         return contained(self._home, seed)
@@ -129,7 +134,7 @@ class Leaf:
         """The metrics' functions over all results, from files read anew: some count on in a module's
         variable, so that a second call would hold the first one's answers too."""
         with self._at_work():
-            config = their("lmms_eval.utils").load_yaml_config(str(self.spec.path), mode="full")
+            config = self._read_config()
         listed = {entry["metric"]: entry.get("aggregation") for entry in config.get("metric_list") or ()}
         own = self._task.aggregation()
         return _with_options_all(

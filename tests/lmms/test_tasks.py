@@ -23,6 +23,7 @@ from harness.lmms.task import LmmsConfig, LmmsTask
 from harness.measure.accuracy import Scorer
 from harness.settings import build_config, split_places
 from harness.task import View
+from tests.lmms.datasets import photo
 
 pytestmark = pytest.mark.lmms
 
@@ -136,6 +137,24 @@ def test_a_scorer_that_wants_a_judge_is_an_error_not_a_zero(
     right, wrong, unread = (scorer.score(text, sample.questions[0]) for text in ("A", "B. down", "it rises"))
     assert (right.value, wrong.value, unread.status) == (1.0, 0.0, "error")
     assert "wants a judge" in said[0]
+
+
+def test_a_data_set_that_a_task_s_code_reads_itself_is_local_too(tmp_path: Path, own_cache: Path) -> None:
+    """GQA joins its questions to the images of a second configuration."""
+    from datasets import Dataset, Features, Image, Value
+
+    rows = {"id": ["1"], "imageId": ["b"], "question": ["Is it day?"], "answer": ["yes"]}
+    features = Features({"id": Value("string"), "image": Image()})
+    images = Dataset.from_dict({"id": ["a", "b"], "image": [photo(0), photo(1)]}, features=features)
+    for name, table in (("instructions", Dataset.from_dict(rows)), ("images", images)):
+        folder = tmp_path / f"testdev_balanced_{name}"
+        folder.mkdir()
+        table.to_parquet(str(folder / "testdev-00000-of-00001.parquet"))
+    cls = registry.tasks.get("lmms:gqa")
+    task = cls(build_config(cls.Config, {"data": str(tmp_path)}, "x"))
+    (sample,) = task.samples(VIEW)
+    assert len(sample.stream.frames) == 1
+    assert task.score("Yes.", sample.questions[0]).value == 1.0
 
 
 def test_nothing_of_lmms_eval_leaks(opened: Open, capfd: pytest.CaptureFixture[str]) -> None:
