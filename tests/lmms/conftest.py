@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from harness import registry
 from harness.encoders import EncoderSpec
 from harness.models import graft, save_model
-from tests.lmms import datasets
+from tests.lmms.datasets import SOURCES
+from tests.lmms.sources import write
 
 WORDS = ("A", "B", "C", "D", "ĠA", "ĠB", "yes", "no", "Yes", "No", "4")
 """What the model answers with; a word that begins with Ġ follows a blank."""
@@ -47,7 +48,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def data(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> dict[str, Path]:
     """The folder of every task's data; all lie below one that lmms-eval can take for ``HF_HOME``."""
     home = tmp_path_factory.mktemp("home")
-    return {source.task: datasets.write(source, home) for source in datasets.SOURCES}
+    return {source.task: write(source, home) for source in SOURCES}
 
 
 @pytest.fixture(scope="session")

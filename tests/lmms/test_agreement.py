@@ -22,7 +22,8 @@ from harness.models import load_model
 from harness.records import SampleOutcome
 from harness.settings import build_config
 from harness.task import Task, View
-from tests.lmms.datasets import SOURCES, Source
+from tests.lmms.datasets import SOURCES
+from tests.lmms.sources import Source
 
 pytestmark = [pytest.mark.lmms, pytest.mark.slow]
 

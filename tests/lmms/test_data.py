@@ -9,7 +9,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.lmms.data import fingerprint, read_local
-from tests.lmms.datasets import CHARTQA, photo, write
+from tests.lmms.picture_sets import CHARTQA
+from tests.lmms.sources import photo, write
 
 
 @pytest.fixture(autouse=True)

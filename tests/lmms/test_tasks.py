@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from harness.lmms.task import LmmsConfig, LmmsTask
 from harness.measure.accuracy import Scorer
 from harness.settings import build_config, split_places
 from harness.task import View
-from tests.lmms.datasets import photo
+from tests.lmms.sources import photo
 
 pytestmark = pytest.mark.lmms
 
@@ -100,6 +101,29 @@ def test_data_that_has_changed_is_refused(data: Mapping[str, Path]) -> None:
 def test_without_hub_and_data_one_line_names_both_ways(own_cache: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"MUIRBENCH/MUIRBENCH.*HF_HUB_OFFLINE.*--data DIR"):
         hub_revision(find("muirbench")[0])
+
+
+def test_from_the_hub_data_is_read_at_the_commit_that_is_recorded(
+    data: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+    import huggingface_hub
+
+    asked: list[dict[str, Any]] = []
+
+    def load_dataset(**options: Any) -> Any:
+        asked.append(options)
+        return datasets.load_from_disk(str(data["chartqa"]))
+
+    found = SimpleNamespace(sha="0123456789abcdef0123")
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *given, **options: found)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    cls = registry.tasks.get("lmms:chartqa")
+    config = build_config(cls.Config, {}, "x")
+    assert split_places(config)[0]["fingerprint"] == "hub-0123456789ab"
+    assert len(cls(config).samples(VIEW)) == 2
+    assert asked[0]["path"] == "lmms-lab-encoder/ChartQA"
+    assert asked[0]["revision"] == found.sha
 
 
 def test_a_task_of_another_output_type_is_refused(data: Mapping[str, Path]) -> None:
