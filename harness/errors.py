@@ -56,7 +56,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, of the host or of a device, was too small; torch says so in several ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    try:
+        text = str(error).lower()
+    except Exception:  # An error's own text may fail to be made.
+        return False
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

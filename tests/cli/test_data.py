@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ def run(*arguments: object) -> Result:
 def test_without_lmms_eval_one_line_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(catalogue, "DISTRIBUTION", "lmms_eval_is_not_here")
     done = run("--task", "lmms:no_such_task", "--out", tmp_path)
     assert done.exit_code == 4
     (line,) = done.stderr.splitlines()
