@@ -71,14 +71,27 @@ def hub_revision(leaf: LeafSpec) -> str:
 
     Raises InfrastructureError, with both ways to get the data, where there is neither.
     """
-    import huggingface_hub
-
     repository = str(leaf.config.get("dataset_path"))
     wanted = (leaf.config.get("dataset_kwargs") or {}).get("revision")
+    found, reason = _commit(repository, wanted)
+    if found is not None:
+        return found
+    raise InfrastructureError(
+        f"task lmms:{leaf.name} needs the data set {repository}, which is not at hand ({reason[:160]}): "
+        "let the hub be reached (unset HF_HUB_OFFLINE; `hf auth login` where access is granted on request), "
+        f"or give a local copy with --data DIR"
+    )
+
+
+@lru_cache(maxsize=64)
+def _commit(repository: str, wanted: str | None) -> tuple[str | None, str]:
+    """The commit on the hub, else that of the hub's cache, else None and why."""
+    import huggingface_hub
+
     try:
         found = huggingface_hub.HfApi().dataset_info(repository, revision=wanted, timeout=_TIMEOUT_S)
         if found.sha:
-            return str(found.sha)
+            return str(found.sha), ""
         reason = "it names no commit"
     except Exception as error:  # Every layer below raises its own: offline, gated, unknown, no name service.
         reason = next(iter(str(error).split("\n")), "") or type(error).__name__
@@ -86,12 +99,8 @@ def hub_revision(leaf: LeafSpec) -> str:
         kept = huggingface_hub.snapshot_download(
             repository, repo_type="dataset", revision=wanted, local_files_only=True
         )
-        return Path(kept).name
-    raise InfrastructureError(
-        f"task lmms:{leaf.name} needs the data set {repository}, which is not at hand ({reason[:160]}): "
-        "let the hub be reached (unset HF_HUB_OFFLINE; `hf auth login` where access is granted on request), "
-        f"or give a local copy with --data DIR"
-    )
+        return Path(kept).name, ""
+    return None, reason
 
 
 @contextlib.contextmanager

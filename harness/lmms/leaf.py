@@ -47,6 +47,7 @@ class Leaf:
         self.spec, self._data, self._revision = spec, data, revision
         self._home = None if data is None else home_of(spec, data)
         self._task = self._built()
+        self._said: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
 
     def _built(self) -> Any:
         with self._at_work():
@@ -99,14 +100,23 @@ class Leaf:
             return parts_of_messages(self._task.doc_to_messages(self._task.eval_docs[index]))
 
     def target(self, index: int) -> str:
-        """The truth as text, for people to read; scorers take it from the document."""
-        with self._at_work():
-            target = self._task.doc_to_target(self.document(index))
+        """The truth as text, for people to read; scorers take it from the document. Empty where there is
+        none, as in a test set whose answers are not published."""
+        try:
+            with self._at_work():
+                target = self._task.doc_to_target(self.document(index))
+        except Exception:
+            return ""
         return " | ".join(map(str, target)) if isinstance(target, list) else str(target)
 
     def results(self, answer: str, index: int) -> Mapping[str, Mapping[str, Any]]:
-        """What the task's scorer says of an answer, by filter. A scorer that draws is seeded by the
-        document."""
+        """What the task's scorer says of an answer, by filter. Asked once: a judge may be behind it."""
+        if (answer, index) not in self._said:
+            self._said[answer, index] = self._asked(answer, index)
+        return self._said[answer, index]
+
+    def _asked(self, answer: str, index: int) -> Mapping[str, Mapping[str, Any]]:
+        # A scorer that draws gets a seed that the document alone decides.
         seed = hashlib.sha256(f"{self.spec.name}/{index}".encode()).digest()
         with scoring(self._home, int.from_bytes(seed[:4], "big")):
             strip = their("lmms_eval.api.reasoning").strip_reasoning_tags

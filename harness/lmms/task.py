@@ -101,8 +101,9 @@ class LmmsTask(Task):
         try:
             shown = prompt_of(leaf.parts(index), str(index), view)
             stream, prompt, media, group = Stream(shown.items), shown.question, shown.media, shown.group
-        except (HarnessError, OSError) as error:
-            stream, prompt, media, group = Stream(()), "", {"error": str(error)}, None
+        except Exception as error:  # Whatever a task's own code raises is about this document alone.
+            reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            stream, prompt, media, group = Stream(()), "", {"error": reason}, None
         cluster = leaf.document(index).get(leaf.cluster_key) if leaf.cluster_key else None
         question = Question(
             id=name,

@@ -96,12 +96,19 @@ def contained(home: Path | None = None, seed: int = 0) -> Iterator[None]:
             f"`pip install {package}` (all that the common tasks need: {RECIPE})"
         ) from error
     finally:
-        os.environ.clear()
-        os.environ.update(environment)
+        _restore_environment(environment)
         random.setstate(states[0])
         np.random.set_state(states[1])
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
+
+
+def _restore_environment(before: dict[str, str]) -> None:
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager
