@@ -197,3 +197,7 @@ class SampleOutcome(_Model):
     value: float | None
     oracle_values: dict[str, float | None]
     chance: float | None
+    reason: str | None = None
+    """Why it is an error, or what is to be said of what was shown: a damaged file, images left out."""
+    frames_digest: str | None = None
+    """One hash over the frames that the question was asked about, in order; None where there were none."""

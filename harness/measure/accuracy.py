@@ -6,6 +6,7 @@ reported.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -101,28 +102,34 @@ class Scorer:
         self._warned = False
 
     def score(self, text: str, question: Question) -> Score:
+        """The task's score; a scorer that fails is said once."""
+        return self._scored(text, question)[0]
+
+    def _scored(self, text: str, question: Question) -> tuple[Score, str | None]:
+        """The score, and why there is none."""
         try:
             score = self._task.score(text, question)
             if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
                 raise ValueError(f"a score of {score.value!r} is not in 0..1")
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             if not self._warned:
                 self._warned = True
-                self._warn(f"the scorer failed on question {question.id!r}: {type(error).__name__}: {error}")
-            return Score(status="error")
-        return score
+                self._warn(f"the scorer failed on question {question.id!r}: {reason}")
+            return Score(status="error"), reason
+        return score, None
 
     def outcome(
         self, sample: Sample, question: Question, prediction: str | OutOfMemory | None
     ) -> SampleOutcome:
         """One answered question; ``prediction`` None means that it could not be asked."""
         status: Literal["scored", "unparsed", "error", "out_of_memory"] = "error"
-        value = None
+        value, reason = None, media_error(sample) or sample.media.get("note")
         if isinstance(prediction, OutOfMemory):
             status, prediction = "out_of_memory", None
         elif prediction is not None:
-            score = self.score(prediction, question)
-            status, value = score.status, score.value
+            score, failure = self._scored(prediction, question)
+            status, value, reason = score.status, score.value, failure or reason
         oracles = {name: _value(self.score(text, question)) for name, text in question.oracles.items()}
         return SampleOutcome(
             sample=sample.id,
@@ -135,7 +142,14 @@ class Scorer:
             value=value if status == "scored" else None,
             oracle_values=oracles,
             chance=question.chance,
+            reason=None if reason is None else str(reason),
+            frames_digest=_frames_digest(sample),
         )
+
+
+def _frames_digest(sample: Sample) -> str | None:
+    digests = [frame.digest for frame in sample.stream.frames]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16] if digests else None
 
 
 def _value(score: Score) -> float | None:

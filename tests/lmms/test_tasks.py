@@ -140,7 +140,9 @@ def test_a_missing_video_is_an_error_of_its_questions(opened: Open, tmp_path: Pa
     (copy / "videos" / "v0.mp4").unlink()
     samples = opened("egoschema_subset", data=str(copy)).samples(VIEW)
     assert [len(sample.stream.frames) for sample in samples] == [0, 2]
-    assert "v0.mp4 does not exist" in str(samples[0].media["error"])
+    outcome = Scorer(whole, print).outcome(samples[0], samples[0].questions[0], None)
+    assert (outcome.status, outcome.frames_digest) == ("error", None)
+    assert "v0.mp4 does not exist" in str(outcome.reason)
 
 
 def test_a_scorer_that_wants_a_judge_is_an_error_not_a_zero(
@@ -161,6 +163,7 @@ def test_a_scorer_that_wants_a_judge_is_an_error_not_a_zero(
     right, wrong, unread = (scorer.score(text, sample.questions[0]) for text in ("A", "B. down", "it rises"))
     assert (right.value, wrong.value, unread.status) == (1.0, 0.0, "error")
     assert "wants a judge" in said[0]
+    assert "wants a judge" in str(scorer.outcome(sample, sample.questions[0], "it rises").reason)
 
 
 def test_a_data_set_that_a_task_s_code_reads_itself_is_local_too(tmp_path: Path, own_cache: Path) -> None:

@@ -109,5 +109,8 @@ def test_what_does_not_fit_into_memory_is_an_outcome_of_its_own(
     statuses = {one.sample: one.status for one in outcomes}  # type: ignore[attr-defined]
     assert statuses.pop(view.samples[1].id) == "out_of_memory"
     assert set(statuses.values()) <= {"scored", "unparsed"}
+    frames = {one.sample: one.frames_digest for one in outcomes}  # type: ignore[attr-defined]
+    assert all(frames.values())
+    assert len(set(frames.values())) == len(view.samples)
     accuracy = summarise(outcomes)  # type: ignore[arg-type]
     assert accuracy.errors == len(view.samples[1].questions)
