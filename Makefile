@@ -5,20 +5,24 @@
 #   TORCH_INDEX=URL               take torch, and torch only, from this package index
 #   ARGS="--frames 1,2"           passed on to `harness eval`
 #   RUN=DIR                       the run that `make report` reports on
+#   LMMS_VENV=DIR                 the virtual environment of `make lmms`
 #
+# `make lmms` installs lmms-eval and the harness into an environment of their own; `make lmms-test` tests the two together.
 # `make gpu-memory` needs a CUDA device, and a build of torch for it (TORCH_INDEX); ARGS are its options.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 ARGS ?=
+LMMS_VENV ?= .venv-lmms
+LMMS_EVAL := lmms-eval==0.7.3
 BENCHMARKS := $(if $(wildcard benchmarks/*.py),benchmarks)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := harness fusion_impls tasks tests $(BENCHMARKS)
 TYPED := harness tests $(BENCHMARKS)
 
-.PHONY: eval test check lint report reference counted timing ablation gpu-memory clean
+.PHONY: eval test check lint report reference counted timing ablation gpu-memory lmms lmms-test clean
 .DELETE_ON_ERROR:
 
 eval: $(VENV)/.installed
@@ -77,6 +81,13 @@ ablation: $(VENV)/.installed
 gpu-memory: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.gpu_memory $(ARGS)
 
+lmms:
+	@$(MAKE) --no-print-directory VENV=$(LMMS_VENV) $(LMMS_VENV)/.installed-lmms
+	@echo "lmms-eval is in $(LMMS_VENV): $(LMMS_VENV)/bin/harness eval --task lmms:NAME --data DIR"
+
+lmms-test: lmms
+	$(LMMS_VENV)/bin/python -m pytest -m lmms tests/lmms
+
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "make: $(PYTHON) is missing or older than 3.11; install Python 3.11 or newer, or give PYTHON=/path/to/python" >&2; exit 4; }
@@ -98,5 +109,12 @@ $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[test]'
 	@touch $(VENV)/.installed $@
 
+# lmms-eval's own requirements bring a torchvision that the CPU build of torch cannot load: what it needs is
+# the extra `lmms`, and itself comes without them.
+$(VENV)/.installed-lmms: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e '.[lmms,test]'
+	$(PIP) install --quiet --no-deps $(LMMS_EVAL)
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LMMS_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

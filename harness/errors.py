@@ -49,6 +49,20 @@ class MediaError(HarnessError):
     """An image or video that cannot be read; names the file, what is wrong and the fix."""
 
 
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the host or of a device, was too small; torch says so in several ways."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    try:
+        text = str(error).lower()
+    except Exception:  # An error's own text may fail to be made.
+        return False
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not known, with the near matches or everything that is."""
     options = sorted(known)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
 from harness.inputs import inputs_of
 from harness.records import CellKey, Inputs
-from harness.settings import build_config, changed, config_json
+from harness.settings import build_config, changed, config_json, settings_of, split_places
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellJob:
     """All that a worker needs to measure one cell. ``weights_path`` None means random weights, of the shapes
-    that ``backbone_path`` gives where the backbone is a folder."""
+    that ``backbone_path`` gives where the backbone is a folder. ``task_places`` are the task's settings that
+    say where its data lies; ``journal`` is set by the worker: the file that gets each answer as it is given.
+    """
 
     key: CellKey
     weights_path: Path | None
@@ -44,6 +47,8 @@ class CellJob:
     backbone_path: Path | None = None
     inputs: Inputs | None = None
     """For the record; None where the cell file does not tell."""
+    task_places: Mapping[str, str] = field(default_factory=dict)
+    journal: Path | None = None
 
     def to_json(self) -> str:
         document = {
@@ -54,6 +59,7 @@ class CellJob:
             "threads": self.threads,
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
             "inputs": None if self.inputs is None else self.inputs.model_dump(mode="json"),
+            "task_places": dict(self.task_places),
         }
         return json.dumps(document, indent=1)
 
@@ -72,8 +78,9 @@ class CellJob:
                 threads=int(document["threads"]),
                 backbone_path=None if backbone is None else Path(backbone),
                 inputs=None if inputs is None else Inputs.model_validate(inputs),
+                task_places={str(name): str(at) for name, at in document.get("task_places", {}).items()},
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"this is not a cell file ({reason}); `harness eval` writes them") from error
 
@@ -112,7 +119,7 @@ class PlannedModel:
     inputs: Inputs
     missing: str | None
 
-    def job(self, key: CellKey, spec: EvalSpec) -> CellJob:
+    def job(self, key: CellKey, spec: EvalSpec, places: Mapping[str, str] = MappingProxyType({})) -> CellJob:
         """The job of a cell of this model."""
         return CellJob(
             key=key,
@@ -122,6 +129,7 @@ class PlannedModel:
             threads=spec.threads,
             backbone_path=self.backbone_path,
             inputs=self.inputs,
+            task_places=places,
         )
 
 
@@ -129,6 +137,21 @@ class PlannedModel:
 class _Method:
     spec: MethodSpec
     config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task with its settings; ``places`` say where its data lie and are no part of a cell's identity."""
+
+    name: str
+    version: int
+    config: dict[str, Any]
+    places: dict[str, str]
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What a cell's key says of it."""
+        return {"task": self.name, "task_version": self.version, "task_config": self.config}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +178,14 @@ def make_plan(spec: EvalSpec) -> Plan:
     Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
     """
     broken = registry.discover(spec.plugins)
-    tasks = [plan_task(name, broken) for name in spec.tasks]
+    tasks = plan_tasks(spec.tasks, spec.data, broken)
     models = plan_models(spec, broken)
     cells: dict[str, PlannedCell] = {}
     for task in tasks:
         for view in _views(spec):
             for model in models:
                 key = CellKey(
-                    **task,
+                    **task.key,
                     **view,
                     method=model.method,
                     method_config=model.method_config,
@@ -175,7 +198,7 @@ def make_plan(spec: EvalSpec) -> Plan:
                     dtype=spec.dtype,
                     device=spec.device,
                 )
-                planned = PlannedCell(job=model.job(key, spec), skip=model.missing)
+                planned = PlannedCell(job=model.job(key, spec, task.places), skip=model.missing)
                 cells.setdefault(key.digest, planned)
     return Plan(cells=tuple(cells.values()), broken=tuple(broken))
 
@@ -272,11 +295,26 @@ def _views(spec: EvalSpec) -> Iterator[dict[str, Any]]:
             yield {"frames": frames, "height": height, "width": width}
 
 
-def plan_task(spec: TaskSpec, broken: Sequence[BrokenPlugin]) -> dict[str, Any]:
-    """What a cell's key says of a task; raises UsageError for an unknown name or setting."""
-    task = lookup(registry.tasks, spec.name, broken)
-    config = build_config(task.Config, spec.config, f"task {spec.name!r}")
-    return {"task": spec.name, "task_version": task.version, "task_config": config_json(config)}
+def plan_tasks(
+    specs: Sequence[TaskSpec], data: Path | None, broken: Sequence[BrokenPlugin]
+) -> list[PlannedTask]:
+    """The tasks with their settings; ``data`` goes to those that can be told where theirs lies.
+
+    Raises UsageError for an unknown name or setting, and for ``data`` that no task takes.
+    """
+    found = [(task, lookup(registry.tasks, task.name, broken)) for task in specs]
+    takers = [task.name for task, cls in found if "data" in {one.name for one in settings_of(cls.Config)}]
+    if data is not None and not takers:
+        names = ", ".join(task.name for task in specs)
+        raise UsageError(f"data={str(data)!r} is given, but {names} makes its own data; leave it out")
+    tasks = []
+    for task, cls in found:
+        given = dict(task.config)
+        if data is not None and task.name in takers:
+            given.setdefault("data", str(data))
+        identity, places = split_places(build_config(cls.Config, given, f"task {task.name!r}"))
+        tasks.append(PlannedTask(task.name, cls.version, identity, places))
+    return tasks
 
 
 def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:

@@ -111,7 +111,7 @@ class Timing(_Model):
 
 class Accuracy(_Model):
     """A mean score with its 95 % interval over what was scored; unparsed answers count as wrong, errors do
-    not count.
+    not count (questions that ran out of memory are among the errors here; each outcome tells them apart).
 
     The interval is Wilson's where every question has its own clip, else a bootstrap clustered by clip.
     """
@@ -161,6 +161,8 @@ class Measures(_Model):
     parameters: int
     accuracy: Accuracy | None
     by_kind: dict[str, Accuracy]
+    aggregates: dict[str, float | None] = {}
+    """A task's own metrics of all answers together, on its own scale; None for one that could not be made."""
     extrapolated: bool | None
     """Task, frames or resolution outside what the weights were trained on; None without trained weights."""
     memory: Memory
@@ -217,7 +219,11 @@ class SampleOutcome(_Model):
     kind: str
     prediction: str | None
     answer: str
-    status: Literal["scored", "unparsed", "error"]
+    status: Literal["scored", "unparsed", "error", "out_of_memory"]
     value: float | None
     oracle_values: dict[str, float | None]
     chance: float | None
+    reason: str | None = None
+    """Why it is an error, or what is to be said of what was shown: a damaged file, images left out."""
+    frames_digest: str | None = None
+    """One hash over the frames that the question was asked about, in order; None where there were none."""

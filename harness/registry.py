@@ -1,5 +1,8 @@
 """Registries of methods, tasks, backbones and vision encoders, and the discovery of plugins.
 
+A name may also be ``FAMILY:NAME``: a :class:`Family` is registered once and makes its members when they are
+asked for, so that a library of hundreds of tasks costs nothing before one of them is named.
+
 A plugin is a Python file given by ``--plugin`` or a module named by an entry point of the group
 ``harness.plugins``. A plugin that fails to import is kept as a :class:`BrokenPlugin` with its traceback; the
 rest goes on.
@@ -17,7 +20,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from harness.errors import UsageError, unknown
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from harness.task import Task
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 ENTRY_POINT_GROUP = "harness.plugins"
 
@@ -41,46 +45,102 @@ class BrokenPlugin:
     traceback: str
 
 
+class Family(Protocol[T_co]):
+    """Makes the objects whose names begin with its own and a colon, each when it is first asked for."""
+
+    summary: str
+
+    def make(self, name: str) -> T_co:
+        """The member of a name (without the family's). Raises UsageError for an unknown one, and an
+        InfrastructureError where what the family stands on is not installed."""
+        ...
+
+
 class Registry(Generic[T]):
-    """Names to objects of one kind. Duplicates raise; unknown names get near matches."""
+    """Names to objects of one kind. Duplicates raise; unknown names get near matches.
+
+    Iteration and ``in`` cover what is registered by name; the members of families are reached by
+    :meth:`get` alone.
+    """
 
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._items: dict[str, T] = {}
+        self._families: dict[str, Family[T]] = {}
+        self._made: dict[str, T] = {}
         self._origins: dict[str, str] = {}
 
     def add(self, name: str, item: T, origin: str) -> None:
+        self._check(name, origin)
+        self._items[name] = item
+        self._origins[name] = origin
+
+    def add_family(self, name: str, family: Family[T], origin: str) -> None:
+        """Make every ``name:MEMBER`` known."""
+        self._check(name, origin)
+        self._families[name] = family
+        self._origins[name] = origin
+
+    def _check(self, name: str, origin: str) -> None:
         if not name.isidentifier() and not name.replace("-", "_").replace(".", "_").isidentifier():
             raise UsageError(
                 f"{self.noun} name {name!r} is not usable: letters, digits, '_', '-' and '.' only"
             )
-        if name in self._items:
+        if name in self._origins:
             raise UsageError(
                 f"{self.noun} {name!r} is registered twice: "
                 f"by {self.origin(name)} and by {_file_of_module.get(origin, origin)}; rename one"
             )
-        self._items[name] = item
-        self._origins[name] = origin
 
     def get(self, name: str) -> T:
         """The item of a name; what ships here and what entry points name is imported for it first."""
-        if name not in self._items:
+        family, colon, member = name.partition(":")
+        if family not in self._origins:
             discover()
+        if colon:
+            return self._member(family, member)
+        if name in self._families:
+            raise UsageError(f"{self.noun} {name!r} is a family of many; name one as {name}:NAME")
         if name not in self._items:
             raise unknown(self.noun, name, self._items)
         return self._items[name]
 
+    def _member(self, family: str, member: str) -> T:
+        name = f"{family}:{member}"
+        if family in self._items:
+            raise UsageError(
+                f"{self.noun} {name!r} is not known: {member!r} is not a setting of {family!r}; "
+                f"write {family}:FIELD=VALUE"
+            )
+        if family not in self._families:
+            raise unknown(f"{self.noun} family", family, self._families)
+        if name not in self._made:
+            self._made[name] = self._families[family].make(member)
+        return self._made[name]
+
+    def families(self) -> dict[str, str]:
+        """The families' names with what each of them holds, in words."""
+        return {name: self._families[name].summary for name in sorted(self._families)}
+
     def origin(self, name: str) -> str:
-        """The plugin's file, else the module, that registered the name."""
-        self.get(name)
-        return _file_of_module.get(self._origins[name], self._origins[name])
+        """The plugin's file, else the module, that registered the name or its family."""
+        own = name.partition(":")[0]
+        if own not in self._origins:
+            self.get(name)
+        return _file_of_module.get(self._origins[own], self._origins[own])
+
+    def names(self) -> list[str]:
+        """Every registered name, those of families among them."""
+        return sorted(self._origins)
 
     def keep(self, names: Collection[str]) -> set[str]:
         """Forget every other name, as the half of a plugin that broke; return the modules that had
         registered them."""
-        others = set(self._items) - set(names)
+        others = set(self._origins) - set(names)
         for name in others:
-            del self._items[name]
+            self._items.pop(name, None)
+            self._families.pop(name, None)
+        self._made = {name: made for name, made in self._made.items() if name.partition(":")[0] not in others}
         return {self._origins.pop(name) for name in others}
 
     def __contains__(self, name: str) -> bool:
@@ -199,7 +259,7 @@ def _load_file(path: Path) -> BrokenPlugin | None:
 
 def _guarded(source: str, load: Callable[[], object]) -> BrokenPlugin | None:
     """Load a plugin; when it breaks, forget the names that it registered."""
-    known = [list(registry) for registry in _ALL]
+    known = [registry.names() for registry in _ALL]
     try:
         load()
     except (Exception, SystemExit) as error:

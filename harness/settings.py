@@ -20,6 +20,7 @@ from harness.errors import HarnessError, UsageError, unknown
 
 C = TypeVar("C")
 
+_PLACE = "harness.place"
 _WORDS = {"true": True, "false": False}
 _EXAMPLES: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -93,9 +94,26 @@ def build_config(config: type[C], given: Mapping[str, object], owner: str) -> C:
 
 
 def config_json(config: object) -> dict[str, Any]:
-    """Every field of a config, defaults included, as JSON values: what enters a cell's identity."""
+    """Every field of a config, defaults included, as JSON values."""
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
     return {field.name: _json(getattr(config, field.name)) for field in fields if field.init}
+
+
+def place() -> str:
+    """A field that says where something lies, by default nowhere: no part of a cell's identity.
+
+    What lies there must be: another field holds its fingerprint.
+    """
+    made: str = dataclasses.field(default="", metadata={_PLACE: True})
+    return made
+
+
+def split_places(config: object) -> tuple[dict[str, Any], dict[str, str]]:
+    """A config's fields as JSON values: what enters a cell's identity, and apart from it the places."""
+    places = {field.name for field in dataclasses.fields(config) if _PLACE in field.metadata}  # type: ignore[arg-type]
+    values = config_json(config)
+    identity = {name: value for name, value in values.items() if name not in places}
+    return identity, {name: value for name, value in values.items() if name in places}
 
 
 def changed(config: object) -> dict[str, Any]:

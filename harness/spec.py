@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from harness import settings
 from harness.errors import UsageError
@@ -22,31 +22,40 @@ DEFAULT_RESOLUTIONS = ((64, 64),)
 _GREATEST = 2**31 - 1
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.-]+")
+_MEMBER = re.compile(r"([\w.-]+:[\w.-]+)(?:[:+](.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedSpec:
     """A registered name with settings: ``casa`` or ``casa:gists=4+window_size=128`` as text."""
 
+    families: ClassVar[bool] = False
+    """Whether a name may be FAMILY:NAME, whose settings follow after a plus: FAMILY:NAME+FIELD=VALUE."""
+
     name: str
     config: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        member = self.families and _MEMBER.fullmatch(self.name)
+        if not _NAME.fullmatch(self.name) and not (member and member[2] is None):
             raise UsageError(f"{self.name!r} is not a name; write NAME or NAME:FIELD=VALUE+FIELD=VALUE")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the command line's form; values stay text until the config's types are known."""
         name, colon, rest = text.partition(":")
+        member = _MEMBER.fullmatch(text.strip()) if cls.families else None
+        if member is not None and not (member[2] is None and text.endswith(("+", ":"))):
+            name, rest = member[1], member[2] or ""
+            colon = ":" if member[2] is not None else ""
         name = name.strip()
         config: dict[str, object] = {}
         for part in settings.split(rest, "+") if colon else []:
             key, equals, value = part.partition("=")
             if not equals or not key.isidentifier():
                 raise UsageError(
-                    f"{part!r} in {text!r} is not a setting; write {name}:FIELD=VALUE+FIELD=VALUE "
-                    "(a plus inside a value is doubled)"
+                    f"{part!r} in {text!r} is not a setting; write "
+                    f"{name}{_sign(name)}FIELD=VALUE+FIELD=VALUE (a plus inside a value is doubled)"
                 )
             if key in config:
                 raise UsageError(f"{key!r} is set twice in {text!r}; set it once")
@@ -60,7 +69,7 @@ class NamedSpec:
 
     def __str__(self) -> str:
         parts = [f"{key}={settings.to_text(value)}" for key, value in self.config.items()]
-        return f"{self.name}:{settings.join(parts, '+')}" if parts else self.name
+        return f"{self.name}{_sign(self.name)}{settings.join(parts, '+')}" if parts else self.name
 
 
 class MethodSpec(NamedSpec):
@@ -70,8 +79,10 @@ class MethodSpec(NamedSpec):
 
 
 class TaskSpec(NamedSpec):
-    """A task and the settings that differ from its defaults."""
+    """A task, which may be one of a family (``lmms:muirbench``), and the settings that differ from its
+    defaults."""
 
+    families: ClassVar[bool] = True
     __slots__ = ()
 
 
@@ -113,6 +124,8 @@ class EvalSpec:
     threads: int = 1
     """CPU threads of a cell. One by default, so that times do not depend on how many cores a machine has."""
     cache_dir: Path | None = None
+    data: Path | None = None
+    """Where the data of every task lies that has a setting ``data`` and is given none of its own."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -143,7 +156,7 @@ class EvalSpec:
         """Where records go; by default a folder named after the tasks and all that a grid has but one of."""
         if self.out is not None:
             return self.out
-        parts = ["+".join(dict.fromkeys(task.name for task in self.tasks))]
+        parts = ["+".join(dict.fromkeys(task.name.replace(":", "-") for task in self.tasks))]
         if any(task.config for task in self.tasks):
             parts.append(hashlib.sha256(" ".join(map(str, self.tasks)).encode()).hexdigest()[:8])
         for name in ("backbone", "weights", "limit", "view_seed", "batch", "dtype", "device"):
@@ -179,6 +192,11 @@ class TrainSpec:
         check_numbers("seed", (self.seed,), 0)
         check_numbers("threads", (self.threads,), 1)
         check_numbers("checkpoint-every", (self.checkpoint_every,), 1)
+
+
+def _sign(name: str) -> str:
+    """What stands between a name and its settings: a family's member has its colon already."""
+    return "+" if ":" in name else ":"
 
 
 def _folder_part(text: str) -> str:

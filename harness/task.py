@@ -9,12 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from harness.errors import UsageError
 from harness.stream import Stream
+
+if TYPE_CHECKING:
+    from harness.records import SampleOutcome
 
 ScoreStatus = Literal["scored", "unparsed", "error"]
 
@@ -46,7 +49,8 @@ class Question:
     ``prompt`` is the text that follows the stream. ``oracles`` maps an oracle's name ("blind": sees the
     question only; "last_frame": sees the truth of the last frame and the question) to the answer which it
     would give; it is scored like a model's. ``chance`` is the expected score of a uniform guess among the
-    kind's answers.
+    kind's answers. ``max_new_tokens`` is the longest answer to this question in tokens of the backbone's
+    tokenizer, exactly; None takes the task's, and as many more as its longest choice or answer needs.
     """
 
     id: str
@@ -56,6 +60,7 @@ class Question:
     chance: float | None
     choices: tuple[str, ...] = ()
     oracles: Mapping[str, str] = field(default_factory=dict)
+    max_new_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,11 @@ class Task(ABC):
     @abstractmethod
     def score(self, prediction: str, question: Question) -> Score:
         """A pure function of the answer and the question."""
+
+    def aggregates(self, outcomes: Sequence[SampleOutcome]) -> Mapping[str, float | None]:
+        """Metrics of all answers together that are no mean of their scores, by name, on the task's own scale;
+        None for one that cannot be made. Most tasks have none."""
+        return {}
 
     def vocabulary(self) -> frozenset[str]:
         """Words that prompts and answers can contain, for the small reference tokenizer; may be empty."""

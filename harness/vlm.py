@@ -22,7 +22,7 @@ from harness.fusion import FusionMethod
 from harness.layout import FrameSpan, PackedSample, Rows, Span, TextSpan
 from harness.session import Session
 from harness.stream import Frame, Stream
-from harness.task import Sample
+from harness.task import Question, Sample
 from harness.tokenizer import SpecialTokens, decoded, separator, special_of
 
 MAX_ROWS_PER_BATCH = 8192
@@ -132,10 +132,13 @@ class FusedModel(nn.Module):
         ``features`` holds [F, N, D] per sample. One-token answers run packed over samples; longer ones
         decode in a session per sample whose prefix is shared by its questions; where the method depends on
         the prompt, all decode in a session per question, with stream and question as one chunk. A tokenizer
-        that splits words gets as many tokens as the longest choice or answer takes. Raises NonFiniteError.
+        that splits words gets as many tokens as the longest choice or answer takes, unless a question says
+        itself how many. Raises NonFiniteError.
         """
-        max_new_tokens = max(max_new_tokens, self._longest_answer(samples))
-        if max_new_tokens > 1 or self.fusion.prompt_dependent:
+        questions = [question for sample in samples for question in sample.questions]
+        max_new_tokens = max(max_new_tokens, self._longest_answer(questions))
+        longest = max((question.max_new_tokens or max_new_tokens for question in questions), default=1)
+        if longest > 1 or self.fusion.prompt_dependent:
             return [
                 self._generate(sample, feature, max_new_tokens)
                 for sample, feature in zip(samples, features, strict=True)
@@ -152,12 +155,12 @@ class FusedModel(nn.Module):
             answers.extend(self._first_tokens(batch))
         return answers
 
-    def _longest_answer(self, samples: Sequence[Sample]) -> int:
+    def _longest_answer(self, questions: Sequence[Question]) -> int:
         """Tokens of the longest possible answer where a word may be several tokens, else 0."""
         if self.tokenizer.decoder is None:
             return 0
-        questions = [question for sample in samples for question in sample.questions]
-        texts = {text for question in questions for text in (question.answer, *question.choices)}
+        open_ended = [question for question in questions if question.max_new_tokens is None]
+        texts = {text for question in open_ended for text in (question.answer, *question.choices)}
         return max((len(self.token_ids(text)) for text in texts), default=0)
 
     def _first_tokens(self, batch: Sequence[PackedSample]) -> list[list[str]]:
@@ -176,7 +179,7 @@ class FusedModel(nn.Module):
         for question in sample.questions:
             session = prefix.fork()
             session.append_spans((*stream, TextSpan(self.token_ids(question.prompt))))
-            answers.append(session.generate(max_new_tokens))
+            answers.append(session.generate(question.max_new_tokens or max_new_tokens))
         return answers
 
 

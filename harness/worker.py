@@ -8,6 +8,7 @@ worker's: the exit status is 0 once a record is written, and otherwise one of
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import importlib
 import sys
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import environment
-from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.errors import HarnessError, InfrastructureError, UsageError, is_out_of_memory
 from harness.inputs import inputs_now
+from harness.journal import journal_path
 from harness.plan import CellJob
 from harness.records import Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
 from harness.store import Store
@@ -33,8 +35,6 @@ Measure = Callable[[CellJob, Progress], "CellResult"]
 
 MEASURE = "harness.measure.cell:measure_cell"
 """The function that measures a cell, as ``module:name``."""
-
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate")
 
 
 def load_function(name: str) -> Any:
@@ -49,14 +49,18 @@ def measure_cell_file(cell: str, out: str, measure: str, progress: Progress, whe
 
 
 def run_job(job: CellJob, store: Store, measure: str, progress: Progress, where: Environment) -> Record:
-    """Measure the cell, write its record and return it.
+    """Measure the cell, write its record and return it; its journal stays where it failed.
 
     Raises InfrastructureError when the record, or anything that the cell itself writes, meets a full disk.
     """
     started = Started(job)
-    outcome, samples = attempt(job, measure, progress)
+    journal = journal_path(store.samples_dir, job.key.digest)
+    outcome, samples = attempt(dataclasses.replace(job, journal=journal), measure, progress)
     try:
-        return store.write(started.record(where, outcome), samples)
+        record = store.write(started.record(where, outcome), samples)
+        if isinstance(outcome, Ok):
+            journal.unlink(missing_ok=True)
+        return record
     except ValueError as error:
         failed = Failed(failure="error", message=f"unusable measures: {error}")
         return store.write(started.record(where, failed))
@@ -119,9 +123,7 @@ def _storable(text: str) -> str:
 
 def failure_kind(error: Exception) -> FailureKind:
     """Which kind of failure an exception is."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out_of_memory"
-    if isinstance(error, RuntimeError) and any(words in describe(error).lower() for words in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "out_of_memory"
     if "NonFiniteError" in {base.__name__ for base in type(error).__mro__}:
         return "non_finite"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
+from harness.errors import UsageError
 
 GOOD = """
 from harness.fusion_impls.token_insertion import TokenInsertion
@@ -23,7 +24,7 @@ class Method(TokenInsertion):
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     registry.discover()
-    known = list(registry.methods)
+    known = registry.methods.names()
     monkeypatch.syspath_prepend(tmp_path)
     yield
     registry.methods.keep(known)
@@ -62,3 +63,66 @@ def test_a_broken_plugin_does_not_take_anothers_names_along(tmp_path: Path) -> N
         assert registry.methods.origin("shared") == "planted_shared"
     finally:
         sys.modules.pop("planted_shared", None)
+
+
+class Counted:
+    """A family of numbers that counts how often it makes one."""
+
+    summary = "numbers"
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def make(self, name: str) -> int:
+        self.made.append(name)
+        return int(name)
+
+
+@pytest.fixture
+def numbers() -> tuple[registry.Registry[int], Counted]:
+    known: registry.Registry[int] = registry.Registry("number")
+    family = Counted()
+    known.add("one", 1, "here")
+    known.add_family("n", family, "here")
+    return known, family
+
+
+def test_a_family_makes_each_member_once_when_it_is_asked_for(
+    numbers: tuple[registry.Registry[int], Counted],
+) -> None:
+    known, family = numbers
+    assert family.made == []
+    assert (known.get("n:4"), known.get("n:4"), known.get("n:5")) == (4, 4, 5)
+    assert family.made == ["4", "5"]
+    assert list(known) == ["one"]
+    assert known.names() == ["n", "one"]
+    assert known.families() == {"n": "numbers"}
+    assert known.origin("n:4") == "here"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("n", "is a family of many; name one as n:NAME"),
+        ("m:4", "unknown number family 'm'"),
+        ("one:4", "write one:FIELD=VALUE"),
+        ("two", "unknown number 'two'"),
+    ],
+)
+def test_names_that_no_family_has(
+    numbers: tuple[registry.Registry[int], Counted], name: str, says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        numbers[0].get(name)
+
+
+def test_a_family_that_a_broken_plugin_registered_is_forgotten(
+    numbers: tuple[registry.Registry[int], Counted],
+) -> None:
+    known, _ = numbers
+    known.get("n:4")
+    assert known.keep(["one"]) == {"here"}
+    with pytest.raises(UsageError):
+        known.get("n:4")
+    with pytest.raises(UsageError, match="registered twice"):
+        known.add_family("one", Counted(), "there")

@@ -12,6 +12,7 @@ from harness.cli.bench import bench_command
 from harness.cli.capacity import plan_command
 from harness.cli.check import check_command
 from harness.cli.compare import compare_command
+from harness.cli.doctor import doctor_command
 from harness.cli.eval import eval_command
 from harness.cli.export import export_command
 from harness.cli.graft import graft_command
@@ -42,6 +43,7 @@ app.command("graft")(graft_command)
 app.command("report")(report_command)
 app.command("export")(export_command)
 app.command("compare")(compare_command)
+app.command("doctor")(doctor_command)
 
 
 def _version(wanted: bool) -> None:

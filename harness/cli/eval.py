@@ -37,13 +37,22 @@ Paths = list[Path] | None
 
 def eval_command(
     task: Annotated[
-        Texts, typer.Option("--task", help="Task, as NAME or NAME:FIELD=VALUE+FIELD=VALUE; may be repeated.")
+        Texts,
+        typer.Option(
+            "--task",
+            help="Task, as NAME or NAME:FIELD=VALUE+FIELD=VALUE, or of a family, as lmms:NAME+FIELD=VALUE; "
+            "may be repeated.",
+        ),
     ] = None,
     methods: Annotated[
         Texts,
         typer.Option(
             "--methods", "--method", help="Methods, as NAME or NAME:FIELD=VALUE+...; all by default."
         ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the data of tasks that come without, such as lmms:NAME."),
     ] = None,
     frames: Annotated[Texts, typer.Option(help="Frames per sample.", show_default="1,2,4,8")] = None,
     resolution: Annotated[Texts, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.", show_default="64")] = None,
@@ -114,6 +123,7 @@ def eval_command(
             timeout_s=timeout,
             threads=threads,
             cache_dir=cache,
+            data=data,
         )
     stopped = f"stopped: measured cells are kept in {spec.out_dir}; run the same command again to go on"
     with guarded(debug, stopped):
@@ -171,7 +181,8 @@ def _name_errors(records: Sequence[Record], out: Path) -> None:
         accuracy = record.outcome.measures.accuracy if isinstance(record.outcome, Ok) else None
         if accuracy is not None and accuracy.errors:
             with contextlib.suppress(OSError, ValueError):
-                wrong = [one.sample for one in Store(out).samples(record.key.digest) if one.status == "error"]
+                answered = Store(out).samples(record.key.digest)
+                wrong = [one.sample for one in answered if one.status in ("error", "out_of_memory")]
                 named.setdefault(record.key.task, {}).update(dict.fromkeys(wrong))
     for task, samples in named.items():
         shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")

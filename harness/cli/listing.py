@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,12 +42,14 @@ def list_command(
         broken = registry.discover(plugin or ())
         nouns = _NOUNS if noun is None else (noun,)
         document: dict[str, Any] = {name: _entries(name, models or ()) for name in nouns}
+        if "tasks" in nouns:
+            document["families"] = registry.tasks.families()
         document["broken"] = [asdict(one) for one in broken]
         if as_json:
             typer.echo(json.dumps(document, indent=1))
         else:
             for name in nouns:
-                _print(name, document[name])
+                _print(name, document[name], document["families"] if name == "tasks" else {})
         warn_broken(broken, debug)
 
 
@@ -96,7 +98,7 @@ def _entries(noun: str, models: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def _print(noun: str, entries: Sequence[dict[str, Any]]) -> None:
+def _print(noun: str, entries: Sequence[dict[str, Any]], families: Mapping[str, str]) -> None:
     from harness.cli.methods import method_lines
 
     typer.echo(f"{noun}:")
@@ -107,6 +109,8 @@ def _print(noun: str, entries: Sequence[dict[str, Any]]) -> None:
             _wrapped(line, width, 6)
         for setting in entry.get("settings", ()):
             _wrapped(f"{setting['name']}={setting['default']}  ({setting['type']})", width, 6)
+    for name, summary in families.items():
+        _wrapped(f"{name}:NAME  {summary}", width, 2)
 
 
 def _wrapped(text: str, width: int, indent: int) -> None:

@@ -41,6 +41,9 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
         console.print(
             "* outside the tasks, frames or resolutions that the weights were trained on", markup=False
         )
+    for record in shown:
+        if not isinstance(record.outcome, Failed | Skipped) and record.outcome.measures.aggregates:
+            console.print(_aggregates_text(record), markup=False)
 
 
 def new_table(stream: TextIO) -> Table:
@@ -86,6 +89,16 @@ def accuracy_text(accuracy: Accuracy | None) -> str:
     if accuracy.low is None or accuracy.high is None:
         return f"{100 * accuracy.mean:.1f}"
     return f"{100 * accuracy.mean:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+
+
+def _aggregates_text(record: Record) -> str:
+    """A task's own metrics of all answers, on its own scale."""
+    assert not isinstance(record.outcome, Failed | Skipped)
+    key, measures = record.key, record.outcome.measures
+    values = [
+        f"{name} {NONE if value is None else f'{value:.4g}'}" for name, value in measures.aggregates.items()
+    ]
+    return f"{key.task} {key.method} {key.frames} frame(s) {key.height}x{key.width}: {', '.join(values)}"
 
 
 def _median(timing: Timing | None) -> str:

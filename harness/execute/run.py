@@ -10,6 +10,7 @@ from harness.errors import InfrastructureError
 from harness.execute.observer import Observer
 from harness.execute.process import PRELOAD, run_in_process, start_server
 from harness.files import replace_files
+from harness.journal import journal_path
 from harness.plan import NO_WEIGHTS, Plan, PlannedCell, make_plan
 from harness.records import Failed, Record, Skipped
 from harness.spec import EvalSpec
@@ -92,6 +93,8 @@ def _run_cell(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observe
     if cell.skip is not None:
         where = environment.describe(threads=job.threads)
         return store.write(started.record(where, Skipped(reason=cell.skip)))
+    if not spec.resume:
+        journal_path(store.samples_dir, cell.key.digest).unlink(missing_ok=True)
     ending = run_in_process(job, store.root, measure, spec.timeout_s, observer.stage, observer.tick)
     if ending.failed is None:
         written = store.read(cell.key.digest)

@@ -6,9 +6,12 @@ reported.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from harness.errors import is_out_of_memory
+from harness.journal import Journal
 from harness.records import Accuracy, SampleOutcome
 from harness.stats.intervals import mean_interval
 from harness.task import Question, Sample, Score, Task
@@ -26,31 +29,68 @@ def answer_all(
     device: str,
     batch: int,
     progress: Callable[[str], None],
+    journal: Journal | None = None,
 ) -> list[SampleOutcome]:
-    """Ask every question of every sample, ``batch`` samples at a time, and score the answers."""
-    readable = [sample for sample in view.samples if not media_error(sample)]
-    answers: dict[str, list[str]] = {}
-    progress(f"answering 0/{len(readable)}")
-    for start in range(0, len(readable), batch):
-        samples = readable[start : start + batch]
-        features = [view.of(sample, device) for sample in samples]
-        given = model.answer(samples, features, task.max_new_tokens)
-        for sample, texts in zip(samples, given, strict=True):
-            answers[sample.id] = texts
-        progress(f"answering {min(start + batch, len(readable))}/{len(readable)}")
+    """Ask every question of every sample, ``batch`` samples at a time, and score the answers.
+
+    Each outcome is in the journal before the next batch begins; what the journal holds already is not asked
+    again. A sample that alone does not fit into memory is an outcome of its own.
+    """
+    journal = journal if journal is not None else Journal(None, view.frames_digest)
     scorer = Scorer(task, progress)
-    return [
-        scorer.outcome(sample, question, texts[number] if texts else None)
-        for sample in view.samples
-        for texts in [answers.get(sample.id)]
-        for number, question in enumerate(sample.questions)
-    ]
+    outcomes: dict[tuple[str, str], SampleOutcome] = {}
+    open_samples = []
+    for sample in view.samples:
+        kept = [journal.kept(sample.id, question.id) for question in sample.questions]
+        found = [one for one in kept if one is not None]
+        if media_error(sample):
+            found = [scorer.outcome(sample, question, None) for question in sample.questions]
+            journal.add(found)
+        if len(found) < len(sample.questions):
+            open_samples.append(sample)
+        else:
+            outcomes.update({(one.sample, one.question): one for one in found})
+    total = len(open_samples)
+    progress(f"answering 0/{total}")
+    for start in range(0, total, batch):
+        given = _answer(model, open_samples[start : start + batch], view, device, task.max_new_tokens)
+        new = [
+            scorer.outcome(sample, question, texts[number] if texts is not None else OUT_OF_MEMORY)
+            for sample, texts in given
+            for number, question in enumerate(sample.questions)
+        ]
+        journal.add(new)
+        outcomes.update({(one.sample, one.question): one for one in new})
+        progress(f"answering {min(start + batch, total)}/{total}")
+    return [outcomes[sample.id, question.id] for sample in view.samples for question in sample.questions]
+
+
+def _answer(
+    model: FusedModel, samples: Sequence[Sample], view: EncodedView, device: str, max_new_tokens: int
+) -> list[tuple[Sample, list[str] | None]]:
+    """The answers per sample, None for one that ran out of memory; together where that fits."""
+    try:
+        features = [view.of(sample, device) for sample in samples]
+        return list(zip(samples, model.answer(samples, features, max_new_tokens), strict=True))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    if len(samples) == 1:
+        return [(samples[0], None)]
+    return [one for sample in samples for one in _answer(model, [sample], view, device, max_new_tokens)]
 
 
 def media_error(sample: Sample) -> str | None:
     """Why a sample has nothing to show, or None."""
     error = sample.media.get("error")
     return str(error) if error and not len(sample.stream) else None
+
+
+class OutOfMemory:
+    """Stands for the answer to a question that did not fit into memory."""
+
+
+OUT_OF_MEMORY = OutOfMemory()
 
 
 class Scorer:
@@ -62,20 +102,34 @@ class Scorer:
         self._warned = False
 
     def score(self, text: str, question: Question) -> Score:
+        """The task's score; a scorer that fails is said once."""
+        return self._scored(text, question)[0]
+
+    def _scored(self, text: str, question: Question) -> tuple[Score, str | None]:
+        """The score, and why there is none."""
         try:
             score = self._task.score(text, question)
             if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
                 raise ValueError(f"a score of {score.value!r} is not in 0..1")
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             if not self._warned:
                 self._warned = True
-                self._warn(f"the scorer failed on question {question.id!r}: {type(error).__name__}: {error}")
-            return Score(status="error")
-        return score
+                self._warn(f"the scorer failed on question {question.id!r}: {reason}")
+            return Score(status="error"), reason
+        return score, None
 
-    def outcome(self, sample: Sample, question: Question, prediction: str | None) -> SampleOutcome:
+    def outcome(
+        self, sample: Sample, question: Question, prediction: str | OutOfMemory | None
+    ) -> SampleOutcome:
         """One answered question; ``prediction`` None means that it could not be asked."""
-        score = Score(status="error") if prediction is None else self.score(prediction, question)
+        status: Literal["scored", "unparsed", "error", "out_of_memory"] = "error"
+        value, reason = None, media_error(sample) or sample.media.get("note")
+        if isinstance(prediction, OutOfMemory):
+            status, prediction = "out_of_memory", None
+        elif prediction is not None:
+            score, failure = self._scored(prediction, question)
+            status, value, reason = score.status, score.value, failure or reason
         oracles = {name: _value(self.score(text, question)) for name, text in question.oracles.items()}
         return SampleOutcome(
             sample=sample.id,
@@ -84,11 +138,18 @@ class Scorer:
             kind=question.kind,
             prediction=prediction,
             answer=question.answer,
-            status=score.status,
-            value=score.value if score.status == "scored" else None,
+            status=status,
+            value=value if status == "scored" else None,
             oracle_values=oracles,
             chance=question.chance,
+            reason=None if reason is None else str(reason),
+            frames_digest=_frames_digest(sample),
         )
+
+
+def _frames_digest(sample: Sample) -> str | None:
+    digests = [frame.digest for frame in sample.stream.frames]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16] if digests else None
 
 
 def _value(score: Score) -> float | None:
@@ -102,7 +163,7 @@ def summarise(outcomes: Sequence[SampleOutcome]) -> Accuracy:
 
     Chance is None where a question has none, and an oracle's mean covers the questions that it can answer.
     """
-    counted = [outcome for outcome in outcomes if outcome.status != "error"]
+    counted = [outcome for outcome in outcomes if outcome.status in ("scored", "unparsed")]
     interval = None
     if counted:
         values = [outcome.value or 0.0 for outcome in counted]
@@ -113,10 +174,21 @@ def summarise(outcomes: Sequence[SampleOutcome]) -> Accuracy:
         high=interval.high if interval else None,
         scored=sum(outcome.status == "scored" for outcome in outcomes),
         unparsed=sum(outcome.status == "unparsed" for outcome in outcomes),
-        errors=sum(outcome.status == "error" for outcome in outcomes),
+        errors=len(outcomes) - len(counted),
         chance=_chance(counted),
         oracles=_oracles(counted),
     )
+
+
+def aggregates(
+    task: Task, outcomes: Sequence[SampleOutcome], warn: Callable[[str], None]
+) -> dict[str, float | None]:
+    """The task's own metrics of all answers together; none where making them fails, which is said."""
+    try:
+        return dict(task.aggregates(outcomes))
+    except Exception as error:
+        warn(f"the task's metrics of all answers failed: {type(error).__name__}: {error}")
+        return {}
 
 
 def by_kind(outcomes: Iterable[SampleOutcome]) -> dict[str, Accuracy]:

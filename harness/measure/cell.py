@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import torch
 from harness import registry
 from harness.attention import recording
 from harness.errors import UsageError
-from harness.measure.accuracy import answer_all, by_kind, summarise
+from harness.journal import Journal
+from harness.measure.accuracy import aggregates, answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
 from harness.measure.collector import frozen
 from harness.measure.flops import count_flops
@@ -50,22 +51,24 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     registry.discover(job.plugins)
     key = job.key
     progress("loading")
-    task = load_task(key)
+    task = load_task(key, job.task_places)
     model = load_job_model(job)
     progress("frames")
     cache = EntryCache(job.cache_dir / "views", progress)
     asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
     view = load_view(key.task, task, asked, model, key.device, cache)
     with frozen():
-        return _measure(key, task, model, view, progress)
+        return _measure(key, task, model, view, Journal(job.journal, view.frames_digest), progress)
 
 
 def _measure(
-    key: CellKey, task: Task, model: FusedModel, view: EncodedView, progress: Progress
+    key: CellKey, task: Task, model: FusedModel, view: EncodedView, journal: Journal, progress: Progress
 ) -> CellResult:
     workload = _workload(key, model, view)
     with recording() as routes:
-        outcomes = answer_all(model, task, view, device=key.device, batch=key.batch, progress=progress)
+        outcomes = answer_all(
+            model, task, view, device=key.device, batch=key.batch, progress=progress, journal=journal
+        )
         progress("memory")
         memory = measure_memory(workload)
     progress("latency")
@@ -74,6 +77,7 @@ def _measure(
         parameters=model.parameter_count(),
         accuracy=summarise(outcomes),
         by_kind=by_kind(outcomes),
+        aggregates=aggregates(task, outcomes, progress),
         extrapolated=extrapolates(key, model.trained_on),
         memory=memory,
         latency=latency,
@@ -94,15 +98,16 @@ def _workload(key: CellKey, model: FusedModel, view: EncodedView) -> Workload:
     )
 
 
-def load_task(key: CellKey) -> Task:
-    """The task that a key names; raises UsageError when it has another version by now."""
+def load_task(key: CellKey, places: Mapping[str, str] | None = None) -> Task:
+    """The task that a key names, its data at ``places``; raises UsageError when it has another version by
+    now."""
     cls = registry.tasks.get(key.task)
     if cls.version != key.task_version:
         raise UsageError(
             f"the cell asks for version {key.task_version} of task {key.task!r}, "
             f"but version {cls.version} is installed; plan the run again"
         )
-    return cls(build_config(cls.Config, key.task_config, f"task {key.task!r}"))
+    return cls(build_config(cls.Config, {**key.task_config, **(places or {})}, f"task {key.task!r}"))
 
 
 def extrapolates(key: CellKey, trained_on: TrainedRange | None) -> bool | None:

@@ -76,14 +76,33 @@ def _to_8_bit(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Pixe
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
-def read_video(path: Path, wanted: int, height: int, width: int, rng: np.random.Generator) -> Shown:
+def read_video(
+    path: Path,
+    wanted: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    between_s: tuple[float | None, float | None] = (None, None),
+) -> Shown:
     """At most ``wanted`` frames of a video, at seconds since its first frame. Raises MediaError.
 
-    Decodes twice, first to learn which frames there truly are: headers of damaged files promise more.
+    ``between_s`` takes them from a part of it; ``available`` then counts the frames of that part. Decodes
+    twice, first to learn which frames there truly are: headers of damaged files promise more.
     """
     _check_file(path)
     times, note = _times(path)
-    indices = spread(rng, len(times), wanted)
+    start, end = between_s
+    inside = [
+        index
+        for index, time_s in enumerate(times)
+        if (start is None or time_s >= start) and (end is None or time_s <= end)
+    ]
+    if not inside:
+        raise MediaError(
+            f"video {path} has no frame between {start} and {end} s of its {times[-1]:g} s; "
+            "correct the times of its questions"
+        )
+    indices = [inside[place] for place in spread(rng, len(inside), wanted)]
     chosen = set(indices)
     frames: list[Frame] = []
     try:
@@ -95,7 +114,7 @@ def read_video(path: Path, wanted: int, height: int, width: int, rng: np.random.
                 break
     except av.FFmpegError as error:
         raise MediaError(f"video {path} changed while it was read ({error.strerror}); run again") from error
-    return Shown(frames=tuple(frames), indices=tuple(indices), available=len(times), note=note)
+    return Shown(frames=tuple(frames), indices=tuple(indices), available=len(inside), note=note)
 
 
 def _times(path: Path) -> tuple[list[float], str | None]:

@@ -81,7 +81,7 @@ class _Stream:
         key = cell.key
         self._key = key
         self._cache = EntryCache(cell.cache_dir / "views", progress)
-        self._task: Task = SyntheticFrames() if key.task == SYNTHETIC else load_task(key)
+        self._task: Task = SyntheticFrames() if key.task == SYNTHETIC else load_task(key, cell.task_places)
         self._view = View(
             frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit
         )

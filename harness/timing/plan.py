@@ -9,7 +9,7 @@ from typing import Self
 
 from harness import registry
 from harness.errors import UsageError
-from harness.plan import CellJob, plan_models, plan_task
+from harness.plan import CellJob, PlannedTask, plan_models, plan_tasks
 from harness.records import CellKey
 from harness.registry import BrokenPlugin
 from harness.timing.records import SYNTHETIC, TimedMethod, TimingKey
@@ -65,9 +65,9 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
     grid = spec.grid
     broken = registry.discover(spec.plugins)
     task = (
-        {"task": SYNTHETIC, "task_version": SyntheticFrames.version, "task_config": {}}
+        PlannedTask(SYNTHETIC, SyntheticFrames.version, {}, {})
         if spec.task is None
-        else plan_task(spec.task, broken)
+        else plan_tasks((spec.task,), None, broken)[0]
     )
     models = plan_models(grid, broken)
     for model in models:
@@ -78,7 +78,7 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
         cells = [
             model.job(
                 CellKey(
-                    **task,
+                    **task.key,
                     method=model.method,
                     method_config=model.method_config,
                     frames=frames,
@@ -94,6 +94,7 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
                     device=spec.device,
                 ),
                 grid,
+                task.places,
             )
             for model in models
         ]

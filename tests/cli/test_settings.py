@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.settings import build_config, changed, config_json, join, settings_of, split, to_text
+from harness.settings import (
+    build_config,
+    changed,
+    config_json,
+    join,
+    place,
+    settings_of,
+    split,
+    split_places,
+    to_text,
+)
 from harness.spec import EvalSpec, MethodSpec, TaskSpec, parse_resolutions
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
@@ -124,3 +134,44 @@ def test_a_task_keeps_its_path() -> None:
 def test_names_in_place_of_specifications_are_explained() -> None:
     with pytest.raises(UsageError, match=r"TaskSpec"):
         EvalSpec(tasks=("videoqa",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "config"),
+    [
+        ("lmms:mme", "lmms:mme", {}),
+        ("lmms:mme+data=/a:b", "lmms:mme", {"data": "/a:b"}),
+        ("lmms:mme:data=/a+limit=3", "lmms:mme", {"data": "/a", "limit": "3"}),
+        ("lmms:3d-bench.v2+data=a++b", "lmms:3d-bench.v2", {"data": "a+b"}),
+    ],
+)
+def test_a_task_of_a_family(text: str, name: str, config: dict[str, object]) -> None:
+    spec = TaskSpec.parse(text)
+    assert (spec.name, dict(spec.config)) == (name, config)
+    assert TaskSpec.parse(str(spec)) == spec
+
+
+@pytest.mark.parametrize("text", ["lmms:", "lmms:mme+", "lmms:mme+data", "lmms:a:b:c=1", "lmms:mme++data=1"])
+def test_what_is_no_task_of_a_family(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is not a (setting|name); write"):
+        TaskSpec.parse(text)
+
+
+def test_a_method_has_no_family() -> None:
+    with pytest.raises(UsageError, match="'casa' in 'lmms:casa' is not a setting"):
+        MethodSpec.parse("lmms:casa")
+
+
+def test_places_are_no_part_of_the_identity() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Placed:
+        data: str = place()
+        count: int = 2
+
+    assert Placed().data == ""
+    assert split_places(build_config(Placed, {"data": "/x"}, "x")) == ({"count": 2}, {"data": "/x"})
+    assert config_json(Placed(data="/x")) == {"data": "/x", "count": 2}
+
+
+def test_the_folder_of_a_run_has_no_colon_in_its_name() -> None:
+    assert EvalSpec(tasks=(TaskSpec.parse("lmms:mme"),)).out_dir == Path("results/runs/lmms-mme")

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from harness import store
+from harness.journal import Journal
 from harness.plan import CellJob
 from harness.records import Accuracy, Latency, Measures, Memory, SampleOutcome, Timing
 
@@ -125,6 +126,14 @@ def segfault(job: CellJob, progress: Progress) -> SimpleNamespace:
 def killed(job: CellJob, progress: Progress) -> SimpleNamespace:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
+
+
+def killed_after_an_answer(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """Die with one more answer in the journal than there was."""
+    journal = Journal(job.journal, "frames")
+    kept = journal.kept("s0", "q0")
+    journal.add([sample() if kept is None else sample().model_copy(update={"sample": "s1"})])
+    return killed(job, progress)
 
 
 def leaves(job: CellJob, progress: Progress) -> SimpleNamespace:

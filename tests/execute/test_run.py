@@ -14,8 +14,9 @@ from harness.errors import InfrastructureError
 from harness.execute.observer import Observer
 from harness.execute.process import start_server
 from harness.execute.run import run_plan, write_cells
+from harness.journal import journal_path, read_journal
 from harness.plan import NO_WEIGHTS, Plan
-from harness.records import Ok, Record
+from harness.records import Failed, Ok, Record
 from harness.store import Store, load_records
 from harness.worker import read_cell
 
@@ -71,6 +72,22 @@ def test_a_failed_cell_does_not_stop_the_rest_and_is_tried_again(tmp_path: Path)
     assert [record.outcome.kind for record in first] == ["ok", "failed", "ok"]
     assert [record.outcome.kind for record in second] == ["ok", "ok", "ok"]
     assert calls(tmp_path) == [2]
+
+
+def answered(folder: Path) -> list[str] | None:
+    read = read_journal(journal_path(Store(folder / "run").samples_dir, cells.key(1).digest))
+    return None if read is None else [outcome.sample for outcome in read[1]]
+
+
+def test_answers_outlive_their_process_until_the_cell_is_measured(tmp_path: Path) -> None:
+    for expected in (["s0"], ["s0", "s1"]):
+        (record,) = run(cells.plan(tmp_path, 1), tmp_path, "killed_after_an_answer")
+        assert isinstance(record.outcome, Failed)
+        assert answered(tmp_path) == expected
+    run(cells.plan(tmp_path, 1), tmp_path, "killed_after_an_answer", resume=False)
+    assert answered(tmp_path) == ["s0"]
+    run(cells.plan(tmp_path, 1), tmp_path, "good")
+    assert answered(tmp_path) is None
 
 
 def test_a_skipped_cell_is_recorded_and_forgotten_once_it_has_weights(tmp_path: Path) -> None:

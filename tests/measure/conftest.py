@@ -60,7 +60,7 @@ def quick_collector() -> Iterator[None]:
 def pictures() -> Iterator[type[Pictures]]:
     """The task, registered for one test."""
     Pictures.drawn.clear()
-    known = list(registry.tasks)
+    known = registry.tasks.names()
     registry.tasks.add(NAME, Pictures, __name__)
     yield Pictures
     registry.tasks.keep(known)

@@ -1,0 +1,216 @@
+"""Where a task's documents and media come from: a local folder or file, or the hub.
+
+A local copy is what ``save_to_disk`` writes, or Parquet, JSON or CSV files named after their splits
+(``test.parquet``, ``data/test-00000-of-00002.parquet``); a configuration of the data set may have a folder of
+its own (``Art_Style/val-00000-of-00001.parquet``). Videos lie beside them as the task's archives unpack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from harness.errors import InfrastructureError, UsageError
+from harness.lmms.catalogue import LeafSpec
+from harness.media.cache import cache_folder
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+_ANNOTATIONS = frozenset({*READERS, ".arrow", ".tsv", ".srt", ".txt"})
+_SHARD = re.compile(r"^(.*?)(?:-\d{5}-of-\d{5})?$")
+_TIMEOUT_S = 20.0
+
+
+def fingerprint(data: Path) -> str:
+    """16 hex digits of a local copy: contents of what holds annotations, names and sizes of media.
+
+    Raises UsageError for a path that is not there or holds nothing.
+    """
+    files = sorted(_files(data))
+    if not files:
+        raise UsageError(f"data={str(data)!r} holds no file; give a folder with the data set, or its file")
+    stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return _fingerprint(str(data), stamps)
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(data: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
+    root = Path(data)
+    state = hashlib.sha256()
+    for name, size, _ in stamps:
+        file = Path(name)
+        state.update(f"{file.relative_to(root) if root.is_dir() else file.name}:{size}\n".encode())
+        if file.suffix.lower() in _ANNOTATIONS:
+            with file.open("rb") as stream:
+                state.update(hashlib.file_digest(stream, "sha256").digest())
+    return state.hexdigest()[:16]
+
+
+def _files(data: Path) -> Iterator[Path]:
+    if data.is_file():
+        yield data
+    elif data.is_dir():
+        for folder, folders, names in os.walk(data):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (Path(folder, name) for name in names if not name.startswith("."))
+    else:
+        raise UsageError(f"data={str(data)!r} does not exist; give a folder with the data set, or its file")
+
+
+def hub_revision(leaf: LeafSpec) -> str:
+    """The commit of the task's data set on the hub, or of the copy in the hub's cache.
+
+    Raises InfrastructureError, with both ways to get the data, where there is neither.
+    """
+    repository = str(leaf.config.get("dataset_path"))
+    wanted = (leaf.config.get("dataset_kwargs") or {}).get("revision")
+    found, reason = _commit(repository, wanted)
+    if found is not None:
+        return found
+    raise InfrastructureError(
+        f"task lmms:{leaf.name} needs the data set {repository}, which is not at hand ({reason[:160]}): "
+        "let the hub be reached (unset HF_HUB_OFFLINE; `hf auth login` where access is granted on request), "
+        f"or give a local copy with --data DIR"
+    )
+
+
+@lru_cache(maxsize=64)
+def _commit(repository: str, wanted: str | None) -> tuple[str | None, str]:
+    """The commit on the hub, else that of the hub's cache, else None and why."""
+    import huggingface_hub
+
+    try:
+        found = huggingface_hub.HfApi().dataset_info(repository, revision=wanted, timeout=_TIMEOUT_S)
+        if found.sha:
+            return str(found.sha), ""
+        reason = "it names no commit"
+    except Exception as error:  # Every layer below raises its own: offline, gated, unknown, no name service.
+        reason = next(iter(str(error).split("\n")), "") or type(error).__name__
+    with contextlib.suppress(Exception):
+        kept = huggingface_hub.snapshot_download(
+            repository, repo_type="dataset", revision=wanted, local_files_only=True
+        )
+        return Path(kept).name, ""
+    return None, reason
+
+
+@contextlib.contextmanager
+def redirected(leaf: LeafSpec, data: Path) -> Iterator[None]:
+    """While this holds, the task's data set is read from ``data``, by whatever function asks for it."""
+    import datasets
+
+    own = leaf.config.get("dataset_path")
+
+    def load_dataset(path: str, name: str | None = None, *_: object, **options: object) -> Any:
+        if path != own:
+            raise UsageError(f"task lmms:{leaf.name} reads data set {path} too, which {data} does not hold")
+        split = options.get("split")
+        wanted = [str(split)] if split else _splits(leaf)
+        found = read_local(data, name, wanted)
+        return found[str(split)] if split else found
+
+    bars, verbosity = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        with mock.patch.object(datasets, "load_dataset", load_dataset):
+            yield
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+        if bars:
+            datasets.enable_progress_bars()
+
+
+def _splits(leaf: LeafSpec) -> list[str]:
+    """The split that is evaluated, and those that a task may draw examples from."""
+    names = (leaf.config.get(f"{kind}_split") for kind in ("test", "validation", "fewshot", "training"))
+    return list(dict.fromkeys(str(name) for name in names if name))
+
+
+def read_local(data: Path, name: str | None, splits: Sequence[str]) -> DatasetDict:
+    """The splits of a local data set that are there; the first of them must be.
+
+    Raises UsageError that names what was looked for.
+    """
+    import datasets
+
+    root = data / name if name is not None and (data / name).is_dir() else data
+    if (root / "dataset_dict.json").is_file():
+        found = datasets.load_from_disk(str(root))
+    elif (root / "state.json").is_file():
+        found = datasets.DatasetDict({splits[0]: datasets.load_from_disk(str(root))})
+    else:
+        found = datasets.DatasetDict(_read_files(root, splits))
+    if splits[0] not in found:
+        raise UsageError(
+            f"data={str(data)!r} holds no split {splits[0]!r}"
+            + (f" of configuration {name!r}" if name else "")
+            + f" (found: {', '.join(found) or 'nothing'}); name its files {splits[0]}.parquet or "
+            f"{splits[0]}-00000-of-00001.parquet, or save it with save_to_disk"
+        )
+    return found
+
+
+def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
+    import datasets
+
+    by_split: dict[tuple[str, str], list[str]] = {}
+    for file in sorted(_files(root)):
+        if file.suffix.lower() in READERS:
+            matched = _SHARD.match(file.stem)
+            split = matched[1] if matched else file.stem
+            by_split.setdefault((split, READERS[file.suffix.lower()]), []).append(str(file))
+    if len(by_split) == 1 and next(iter(by_split))[0] not in splits:
+        # One table under a name of its own: there is nothing else that could be meant.
+        by_split = {(splits[0], kind): files for (_, kind), files in by_split.items()}
+    read = {"parquet": datasets.Dataset.from_parquet, "json": datasets.Dataset.from_json}
+    read["csv"] = datasets.Dataset.from_csv
+    return {
+        split: _with_images(read[kind](files, split=datasets.NamedSplit(split)))
+        for (split, kind), files in by_split.items()
+        if split in splits
+    }
+
+
+def _with_images(table: Dataset) -> Dataset:
+    """Columns of {bytes, path} as images, where a file's writer left out the schema that says so."""
+    import datasets
+
+    for name, feature in table.features.items():
+        if isinstance(feature, dict) and set(feature) == {"bytes", "path"}:
+            table = table.cast_column(name, datasets.Image())
+        elif isinstance(inner := getattr(feature, "feature", None), dict) and set(inner) == {"bytes", "path"}:
+            table = table.cast_column(name, datasets.List(datasets.Image()))
+    return table
+
+
+def home_of(leaf: LeafSpec, data: Path) -> Path:
+    """A folder that looks to the task like the hub's cache with the archives unpacked: a link to ``data``.
+
+    Raises InfrastructureError where it cannot be made.
+    """
+    folder = data if data.is_dir() else data.parent
+    inner = str((leaf.config.get("dataset_kwargs") or {}).get("cache_dir") or "none").strip("/")
+    name = hashlib.sha256(f"{folder.resolve()}:{inner}".encode()).hexdigest()[:16]
+    home = cache_folder() / "lmms" / name
+    link = home / inner
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(folder.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cache folder {home.parent} cannot be written ({error.strerror}); "
+            "set HARNESS_CACHE to a folder that can"
+        ) from error
+    return home

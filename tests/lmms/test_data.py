@@ -1,0 +1,91 @@
+"""Local copies of data sets: which files are read, how they are told apart, what is said where none fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import pytest
+
+from harness.errors import UsageError
+from harness.lmms.data import fingerprint, read_local
+from tests.lmms.picture_sets import CHARTQA
+from tests.lmms.sources import photo, write
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(own_cache: Path) -> None:
+    """Nothing is left in the user's caches."""
+
+
+def table(*answers: str) -> datasets.Dataset:
+    return datasets.Dataset.from_dict({"answer": list(answers)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test.parquet",
+        "data/test-00000-of-00001.parquet",
+        "One/test-00000-of-00001.parquet",
+        "anything.parquet",
+    ],
+)
+def test_parquet_files_are_found_by_their_split(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    table("a", "b").to_parquet(str(tmp_path / name))
+    assert read_local(tmp_path, "One", ["test"])["test"]["answer"][:] == ["a", "b"]
+
+
+def test_shards_are_read_in_order_and_other_splits_left(tmp_path: Path) -> None:
+    for name, answer in (("test-00001-of-00002", "b"), ("test-00000-of-00002", "a"), ("train", "c")):
+        table(answer).to_parquet(str(tmp_path / f"{name}.parquet"))
+    assert read_local(tmp_path, None, ["test"])["test"]["answer"][:] == ["a", "b"]
+
+
+def test_json_lines_and_a_single_file(tmp_path: Path) -> None:
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"answer": "a"}\n{"answer": "b"}\n')
+    assert read_local(path, None, ["test"])["test"]["answer"][:] == ["a", "b"]
+
+
+def test_a_saved_data_set(tmp_path: Path) -> None:
+    folder = write(CHARTQA, tmp_path)
+    assert len(read_local(folder, None, ["test"])["test"]) == len(CHARTQA.rows)
+
+
+def test_images_without_their_schema_are_images(tmp_path: Path) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    photo(0).save(buffer, "PNG")
+    raw = datasets.Dataset.from_dict({"image": [{"bytes": buffer.getvalue(), "path": None}]})
+    raw.to_parquet(str(tmp_path / "test.parquet"))
+    assert read_local(tmp_path, None, ["test"])["test"][0]["image"].size == photo(0).size
+
+
+def test_a_split_that_is_not_there_is_named_with_what_is(tmp_path: Path) -> None:
+    table("a").to_parquet(str(tmp_path / "train.parquet"))
+    table("a").to_parquet(str(tmp_path / "dev.parquet"))
+    with pytest.raises(UsageError, match=r"holds no split 'test' of configuration 'X'.*test\.parquet"):
+        read_local(tmp_path, "X", ["test"])
+
+
+def test_the_fingerprint_follows_contents_not_places(tmp_path: Path) -> None:
+    for folder, answer in (("one", "a"), ("two", "a"), ("three", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.jsonl").write_text(f'{{"answer": "{answer}"}}\n')
+        (tmp_path / folder / "v.mp4").write_bytes(b"12")
+    one, two, three = (fingerprint(tmp_path / name) for name in ("one", "two", "three"))
+    assert one == two != three
+    (tmp_path / "two" / "v.mp4").write_bytes(b"123")
+    assert fingerprint(tmp_path / "two") != one
+
+
+@pytest.mark.parametrize(("make", "says"), [(False, "does not exist"), (True, "holds no file")])
+def test_a_folder_without_data_is_refused(tmp_path: Path, make: bool, says: str) -> None:
+    path = tmp_path / "data"
+    if make:
+        path.mkdir()
+    with pytest.raises(UsageError, match=says):
+        fingerprint(path)
