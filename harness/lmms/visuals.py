@@ -106,7 +106,7 @@ def prompt_of(parts: Sequence[Part], key: str, view: View) -> Prompted:
     """
     pictures = [part for part in parts if isinstance(part, Picture)]
     clips = [part for part in parts if isinstance(part, Clip)]
-    kept = set(spread(_rng(key, view), len(pictures), max(view.frames - len(clips), 1 - len(clips), 0)))
+    kept = set(spread(_rng(key, view), len(pictures), max(view.frames - len(clips), 0)))
     per_clip = max(1, (view.frames - len(kept)) // len(clips)) if clips else 0
     items: list[Item] = []
     shown: list[dict[str, object]] = []
