@@ -1,0 +1,54 @@
+"""The classes of ``transformers`` that run as published models, by ``model_type``."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.published_models.family import Family
+
+FAMILIES = {
+    "qwen2_5_vl": "qwen:Qwen2_5VL",
+    "qwen3_vl": "qwen:Qwen3VL",
+    "llava_onevision": "insertion:LlavaOnevision",
+    "smolvlm": "insertion:SmolVLM",
+    "idefics3": "insertion:Idefics3",
+    "idefics2": "insertion:Idefics2",
+    "mllama": "cross:Mllama",
+    "idefics": "cross:Idefics",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyEntry:
+    """A supported class, as ``harness list`` shows it."""
+
+    name: str
+    summary: str
+    architecture: str
+    not_streamed: str | None
+
+
+def family_class(model_type: str) -> type[Family]:
+    """The adapter of a ``model_type``, which must be one of ``FAMILIES``."""
+    module, _, name = FAMILIES[model_type].partition(":")
+    found: type[Family] = getattr(importlib.import_module(f"harness.published_models.{module}"), name)
+    return found
+
+
+def entries() -> list[FamilyEntry]:
+    """Every supported class in the order of ``FAMILIES``."""
+    out = []
+    for model_type in FAMILIES:
+        family = family_class(model_type)
+        out.append(
+            FamilyEntry(
+                name=model_type,
+                summary=f"{family.title}: {family.fusion}",
+                architecture=family.architecture,
+                not_streamed=family.not_streamed,
+            )
+        )
+    return out
