@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
+from harness.published_models import METHOD, NOT_PUBLISHED, PublishedConfig
 from harness.records import CellKey
 from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
@@ -23,6 +24,7 @@ from harness.spec import EvalSpec, MethodSpec, TaskSpec
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
     from harness.counting.records import CountKey
+    from harness.published_models.planning import PublishedPlan
     from harness.registry import BrokenPlugin, Registry
 
 NO_WEIGHTS = "none"
@@ -101,11 +103,13 @@ class _Method:
 
 @dataclass(frozen=True, slots=True)
 class _Backbone:
-    """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model."""
+    """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model: fused
+    here, or published."""
 
     name: str
     folder: Path | None = None
     fused: bool = False
+    published: PublishedPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def make_plan(spec: EvalSpec) -> Plan:
     """
     broken = registry.discover(spec.plugins)
     tasks = [(name, _task(name, broken)) for name in spec.tasks]
-    backbone = _backbone(spec.backbone, broken)
+    backbone = _backbone(spec, broken)
     chosen = spec.methods or _default_methods(backbone)
     if not chosen:
         raise UsageError("no fusion method is registered; add one with --plugin FILE")
@@ -200,9 +204,10 @@ def method_label(key: CellKey | CountKey) -> str:
     A method that is not registered here is shown with all its settings.
     """
     settings = key.method_config
-    if key.method in registry.methods:
+    if key.method == METHOD or key.method in registry.methods:
+        known = PublishedConfig if key.method == METHOD else registry.methods.get(key.method).Config
         with contextlib.suppress(UsageError):
-            settings = changed(build_config(registry.methods.get(key.method).Config, settings, key.method))
+            settings = changed(build_config(known, settings, key.method))
     return str(MethodSpec(key.method, settings))
 
 
@@ -219,20 +224,29 @@ def _task(spec: TaskSpec, broken: Sequence[BrokenPlugin]) -> tuple[int, dict[str
 
 
 def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:
-    method = lookup(registry.methods, spec.name, broken)
-    config = build_config(method.Config, spec.config, f"method {spec.name!r}")
+    known = PublishedConfig if spec.name == METHOD else lookup(registry.methods, spec.name, broken).Config
+    config = build_config(known, spec.config, f"method {spec.name!r}")
     return _Method(MethodSpec(spec.name, changed(config)), config_json(config))
 
 
-def _backbone(name: str, broken: Sequence[BrokenPlugin]) -> _Backbone:
+def _backbone(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> _Backbone:
     from harness.backbones import is_folder
+    from harness.published_models.names import is_published
 
+    name = spec.backbone
+    if is_published(name):
+        from harness.published_models.planning import PublishedPlan
+
+        published = PublishedPlan.of(spec)
+        return _Backbone(published.checkpoint.name, published.checkpoint.folder, published=published)
     found = lookup_backbone(name, broken)
     return _Backbone(found.name, found.folder, found.fused) if is_folder(name) else _Backbone(name)
 
 
 def _default_methods(backbone: _Backbone) -> tuple[MethodSpec, ...]:
-    """A fused model's own method, else every registered one."""
+    """A whole model's own method, else every registered one."""
+    if backbone.published is not None:
+        return (MethodSpec(METHOD),)
     if backbone.folder is None or not backbone.fused:
         return tuple(MethodSpec(name) for name in registry.methods)
     from harness.modelfiles import read_config
@@ -242,6 +256,12 @@ def _default_methods(backbone: _Backbone) -> tuple[MethodSpec, ...]:
 
 
 def _weights(method: _Method, seed: int, spec: EvalSpec, backbone: _Backbone) -> _Weights:
+    if backbone.published is not None:
+        missing = backbone.published.why_not(method.spec.name, seed)
+        digest = NO_WEIGHTS if missing else backbone.published.digest
+        return _Weights(digest, None if digest in (NO_WEIGHTS, "random") else backbone.folder, missing)
+    if method.spec.name == METHOD:
+        return _Weights(NO_WEIGHTS, missing=NOT_PUBLISHED.format(backbone=spec.backbone))
     if spec.weights == "random":
         return _Weights("random")
     from harness import models

@@ -22,7 +22,7 @@ from harness.fusion import FusionMethod
 from harness.layout import FrameSpan, PackedSample, Rows, Span, TextSpan
 from harness.session import Session
 from harness.stream import Frame, Stream
-from harness.task import Sample
+from harness.task import Question, Sample
 from harness.tokenizer import SpecialTokens, decoded, separator, special_of
 
 MAX_ROWS_PER_BATCH = 8192
@@ -47,6 +47,9 @@ class FusedModel(nn.Module):
 
     ``bos`` begins every stream and ``stops`` end an answer; ``eos`` is the stop token that training teaches.
     """
+
+    not_streamed: str | None = None
+    """Every method goes on from any chunk."""
 
     def __init__(
         self,
@@ -118,6 +121,10 @@ class FusedModel(nn.Module):
                 f"{self.encoder.name}, gives [frames, tokens, {self.encoder.width}]; use it to encode them"
             )
         return cast("Tensor", self.connector(features_fnd.to(self.connector.project.weight), times_s))
+
+    def prompt(self, question: Question) -> str:
+        """A question as it is asked: as the task words it."""
+        return question.prompt
 
     def session(self) -> Session:
         """A streaming session that starts with nothing but the start token."""

@@ -14,12 +14,12 @@ from harness.stats.intervals import mean_interval
 from harness.task import Question, Sample, Score, Task
 
 if TYPE_CHECKING:
+    from harness.measure.subject import Subject
     from harness.measure.views import EncodedView
-    from harness.vlm import FusedModel
 
 
 def answer_all(
-    model: FusedModel,
+    model: Subject,
     task: Task,
     view: EncodedView,
     *,

@@ -35,17 +35,21 @@ class Repeats:
 def measure_latency(workload: Workload, repeats: Repeats | None = None) -> Latency:
     """Time encode, prefill, the last frame's append and a decoding step.
 
-    With one frame the append goes to a session that holds no frame yet.
+    With one frame the append goes to a session that holds no frame yet; a model that cannot be streamed has
+    no time per frame.
     """
     model, device = workload.model, workload.features.device
     pixels = pixels_of(workload.stream.frames).to(device)
-    others = workload.before_last_frame()
+    per_frame = None
     decoding = workload.asked()
     repeats = repeats or Repeats()
+    if model.not_streamed is None:
+        others = workload.before_last_frame()
+        per_frame = collect(workload.append_last_frame, device, others.fork, repeats)
     return Latency(
         encode=collect(model.encode, device, lambda: pixels, repeats),
         prefill=collect(workload.prefill, device, model.session, repeats),
-        per_frame=collect(workload.append_last_frame, device, others.fork, repeats),
+        per_frame=per_frame,
         per_token=collect(type(decoding).step, device, lambda: decoding, repeats),
     )
 

@@ -27,7 +27,7 @@ from harness.stream import Frame, Item, Pixels, Stream, Text
 from harness.task import Question, Sample, Task, View
 
 if TYPE_CHECKING:
-    from harness.vlm import FusedModel
+    from harness.measure.subject import Subject
 
 FORMAT = 1
 CHUNK_PIXELS = 1 << 20
@@ -59,7 +59,7 @@ class EncodedView:
 
 
 def load_view(
-    name: str, task: Task, view: View, model: FusedModel, device: str, cache: EntryCache
+    name: str, task: Task, view: View, model: Subject, device: str, cache: EntryCache
 ) -> EncodedView:
     """The samples of a view and their encoded frames, from the cache where it has them."""
     samples = load_samples(name, task, view, cache)
@@ -84,7 +84,7 @@ def load_samples(name: str, task: Task, view: View, cache: EntryCache) -> tuple[
     return cache.get_or_make(digest(identity), _unpack, make)
 
 
-def _load_features(frames: dict[str, Frame], model: FusedModel, device: str, cache: EntryCache) -> Tensor:
+def _load_features(frames: dict[str, Frame], model: Subject, device: str, cache: EntryCache) -> Tensor:
     if not frames:
         return torch.zeros(0, 0, 0)
 
@@ -98,19 +98,18 @@ def _load_features(frames: dict[str, Frame], model: FusedModel, device: str, cac
             raise ValueError(f"it has {len(features)} frames, not {len(frames)}")
         return features
 
-    dtype = str(next(model.parameters()).dtype)
     identity = {
         "format": FORMAT,
         "frames": list(frames),
         "encoder": model.encoder_digest,
-        "dtype": dtype,
+        "dtype": str(next(model.parameters()).dtype),
         "device": torch.device(device).type,
         "torch": torch.__version__,
     }
     return cache.get_or_make(digest(identity), decode, make)
 
 
-def encode(model: FusedModel, frames: Sequence[Frame], device: str) -> Tensor:
+def encode(model: Subject, frames: Sequence[Frame], device: str) -> Tensor:
     """The encoder's output [F, N, D] on the CPU for frames of one size, in chunks that fit."""
     height, width, _ = frames[0].pixels.shape
     chunk = max(1, CHUNK_PIXELS // (height * width))

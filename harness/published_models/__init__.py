@@ -13,6 +13,11 @@ from typing import Literal
 
 METHOD = "published"
 """The method of every such cell: the fusion is the checkpoint's own."""
+NOT_PUBLISHED = (
+    f"{METHOD} is the fusion of a published vision-language checkpoint, and {{backbone}} is none; give "
+    "--backbone hub:ORG/NAME or such a checkpoint's folder"
+)
+"""Why the method is skipped on any other backbone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

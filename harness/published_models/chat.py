@@ -8,7 +8,7 @@ where the class's own template would move all images to the front.
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,8 +46,14 @@ def chat_of(folder: Path, tokenizer: Any, default: Chat, after_image: str) -> Ch
         return replace(default, head=(tokenizer.bos_token or "") + default.head, tail=tail)
     alone, tail = _render(tokenizer, template, folder, with_image=False)
     behind, _ = _render(tokenizer, template, folder, with_image=True)
-    head = os.path.commonprefix([alone, behind])
+    head = _shared(alone, behind)
     return Chat(head, alone[len(head) :], _joint(behind[len(head) :], after_image), tail)
+
+
+def _shared(one: str, other: str) -> str:
+    """The beginning that two texts share."""
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(letter for letter, _ in same)
 
 
 def _joint(text: str, after: str) -> str:
@@ -86,7 +92,7 @@ def _render(tokenizer: Any, template: str, folder: Path, *, with_image: bool) ->
     before, mark, after = str(text).partition(_MARK)
     if not mark:
         raise UsageError(
-            f"the chat template in {folder} leaves out the user's text; use a checkpoint whose template takes "
-            "a list of contents"
+            f"the chat template in {folder} leaves out the user's text; use a checkpoint whose template "
+            "takes a list of contents"
         )
     return before, after

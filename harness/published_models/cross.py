@@ -69,7 +69,9 @@ class Mllama(Family):
             )
         states = None
         if chunk.images:
-            states = torch.cat([image.features for image in chunk.images])[None].to(self.device, self.net.dtype)
+            states = torch.cat([image.features for image in chunk.images])[None].to(
+                self.device, self.net.dtype
+            )
         visible = self._visible(chunk, state)
         mask, whole = _masks(visible.to(self.device), self.net.dtype)
         out = self.net.model.language_model(

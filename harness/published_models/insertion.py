@@ -7,7 +7,7 @@ sequence for an ordinary decoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from PIL import Image
@@ -85,10 +85,10 @@ class SmolVLM(Insertion):
     title = "SmolVLM"
     architecture = "SmolVLMForConditionalGeneration"
     processor = "smolvlm:SmolVLMImageProcessorPil"
-    options = {"do_image_splitting": False}  # noqa: RUF012
+    options: ClassVar[dict[str, Any]] = {"do_image_splitting": False}
     before = "<fake_token_around_image><global-img>"
     after = "<fake_token_around_image>"
-    stamp = "\nFrame from {minutes:02d}:{rest:02d}:"
+    stamp: ClassVar[str | None] = "\nFrame from {minutes:02d}:{rest:02d}:"
 
     @property
     def decoder(self) -> Any:

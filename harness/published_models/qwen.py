@@ -95,5 +95,5 @@ class Qwen3VL(Qwen2_5VL):
             width = int(self.text_config.hidden_size)
             deep = torch.cat([image.features for image in chunk.images]).to(self.device, self.net.dtype)
             out["visual_pos_masks"] = chunk.is_image().to(self.device)[None]
-            out["deepstack_visual_embeds"] = list(deep[:, width:].split(width, dim=1))
+            out["deepstack_visual_embeds"] = list(torch.split(deep[:, width:], width, dim=1))
         return out

@@ -33,8 +33,8 @@ Piece = Tensor | Image
 class PublishedSession:
     """One stream, which begins with the head of the user's turn. An answer ends it: no second turn.
 
-    Where the class cannot be streamed, what is appended waits until logits, bytes or a fork are asked for, and
-    runs in one pass then; no frame can follow.
+    Where the class cannot be streamed, what is appended waits until logits, bytes or a fork are asked for,
+    and runs in one pass then; no frame can follow.
     """
 
     def __init__(self, model: PublishedModel) -> None:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.backbones import is_folder
 from harness.errors import InfrastructureError, UsageError
 from harness.modelfiles import CONFIG, read_json, weight_files
 from harness.published_models.families import FAMILIES
+from harness.published_models.names import HUB
 
-HUB = "hub:"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,17 +35,6 @@ class Checkpoint:
     folder: Path
     model_type: str
     commit: str | None = None
-
-
-def is_published(name: str) -> bool:
-    """Whether ``--backbone NAME`` means a published vision-language checkpoint."""
-    if name.startswith(HUB):
-        return True
-    config = Path(name).expanduser() / CONFIG
-    if not is_folder(name) or not config.is_file():
-        return False
-    document = read_json(config)
-    return document.get("model_type") in FAMILIES or _is_foreign(document)
 
 
 def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) -> Checkpoint:
@@ -84,13 +72,13 @@ def check_code(name: str, folder: Path, revision: str | None, trust_remote_code:
         return
     if not trust_remote_code:
         raise UsageError(
-            f"{name} brings code of its own ({bringing[0]} has auto_map), which is not run unless you ask for "
-            "it; read that code, then add --trust-remote-code, and pin it as hub:ORG/NAME@COMMIT"
+            f"{name} brings code of its own ({bringing[0]} has auto_map), which is not run unless you ask; "
+            "read that code, then add --trust-remote-code, and pin it as hub:ORG/NAME@COMMIT"
         )
     if name.startswith(HUB) and not _COMMIT.fullmatch(revision or ""):
         raise UsageError(
-            f"{name} brings code of its own, which may change under a name such as {revision or 'main'!r}; pin "
-            "it to the commit that you have read: hub:ORG/NAME@COMMIT with all 40 digits"
+            f"{name} brings code of its own, which may change under a name such as {revision or 'main'!r}; "
+            "pin it to the commit that you have read: hub:ORG/NAME@COMMIT with all 40 digits"
         )
 
 
@@ -120,8 +108,8 @@ def _supported(name: str, document: dict[str, Any]) -> str:
     model_type = str(document.get("model_type"))
     if model_type not in FAMILIES:
         raise UsageError(
-            f"{name} is a model of type {model_type!r}, which does not run with its own fusion here; supported: "
-            f"{', '.join(FAMILIES)} (`harness list published`)"
+            f"{name} is a model of type {model_type!r}, which does not run with its own fusion here; "
+            f"supported: {', '.join(FAMILIES)} (`harness list published`)"
         )
     return model_type
 
@@ -131,25 +119,17 @@ def _maps(document: dict[str, Any]) -> bool:
     return any(part.get("auto_map") for part in parts)
 
 
-def _is_foreign(document: dict[str, Any]) -> bool:
-    """Whether a folder's model is none that ``transformers`` has code for."""
-    if not document.get("auto_map"):
-        return False
-    from transformers import CONFIG_MAPPING
-
-    return document.get("model_type") not in CONFIG_MAPPING
-
-
 def _snapshot(name: str, repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """The folder of a repository at a revision, with the files that match; its name is the commit."""
-    from huggingface_hub import snapshot_download
     from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
     except hub.GatedRepoError:
         raise UsageError(
-            f"{name} is gated: accept its licence on its page, then log in with `hf auth login` or set HF_TOKEN"
+            f"{name} is gated: accept its licence on its page, then log in with `hf auth login` or set "
+            "HF_TOKEN"
         ) from None
     except hub.RepositoryNotFoundError:
         raise UsageError(
@@ -169,7 +149,13 @@ def _snapshot(name: str, repository: str, revision: str | None, patterns: Sequen
     except (OSError, hub.RevisionResolutionError, hub.CachedRepoTreeNotFoundError, ValueError) as error:
         raise _unreachable(name, error) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
+        if type(error).__module__.partition(".")[0] in (
+            "httpx",
+            "httpx2",
+            "httpcore",
+            "httpcore2",
+            "requests",
+        ):
             raise _unreachable(name, error) from None
         raise
 

@@ -21,8 +21,8 @@ def check_torchvision() -> None:
 
         raise InfrastructureError(
             f"torchvision {_version()} cannot be imported with torch {torch.__version__} "
-            f"({' '.join(str(error).split())[:120]}), and transformers' image processors import it where it is "
-            "there; nothing here needs it: `pip uninstall torchvision`"
+            f"({' '.join(str(error).split())[:120]}), and transformers' image processors import it where "
+            "it is there; nothing here needs it: `pip uninstall torchvision`"
         ) from None
 
 

@@ -26,7 +26,12 @@ from transformers import (
 from harness.published_models.families import family_class
 from tests.backbones.checkpoints import bpe, perturbed
 
-TEXTS = ["what digit is red", "which colour is it", "red green blue yellow", "user assistant Frame from 00:01:"]
+TEXTS = [
+    "what digit is red",
+    "which colour is it",
+    "red green blue yellow",
+    "user assistant Frame from 00:01:",
+]
 WIDTH = 32
 TEXT: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -170,7 +175,12 @@ def _mllama(of: Callable[[str], int], size: int) -> Any:
     # The image token is embedded and is never an answer: its id is the first behind the vocabulary.
     assert of("<|image|>") == size - 1
     return MllamaConfig(
-        text_config={**TEXT, "vocab_size": size - 1, "num_hidden_layers": 4, "cross_attention_layers": [1, 3]},
+        text_config={
+            **TEXT,
+            "vocab_size": size - 1,
+            "num_hidden_layers": 4,
+            "cross_attention_layers": [1, 3],
+        },
         vision_config={
             "hidden_size": 16,
             "intermediate_size": 24,
@@ -265,14 +275,14 @@ def write_published(kind: str, folder: Path, *, dtype: torch.dtype = torch.float
     recipe, family = RECIPES[kind], family_class(kind)
     tokenizer: Tokenizer = bpe(TEXTS)
     tokenizer.add_special_tokens(list(recipe.tokens))
-    wrapped = PreTrainedTokenizerFast(
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
         pad_token="</s>",
         chat_template=recipe.template,
     )
-    config = recipe.config(tokenizer.token_to_id, tokenizer.get_vocab_size())
+    config = recipe.config(tokenizer.get_vocab().__getitem__, tokenizer.get_vocab_size())
     torch.manual_seed(0)
     net = family.model_class()(config)
     perturbed(net)

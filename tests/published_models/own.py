@@ -50,14 +50,14 @@ TEXT_PROMPTS["idefics2"] = TEXT_PROMPTS["idefics3"] = TEXT_PROMPTS["smolvlm"]
 def own_inputs(kind: str, folder: Path, frames: Sequence[Frame]) -> Inputs:
     """What the class's processor makes of its prompt; its image processor and its rule for placeholders where
     the processor needs torchvision for videos that are not used here."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     images = [Image.fromarray(frame.pixels) for frame in frames]
     processor = processor_class(kind).from_pretrained(folder)
     return _MAKERS[kind](kind, tokenizer, processor, images)
 
 
 def text_inputs(kind: str, folder: Path) -> Inputs:
-    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     inputs = dict(tokenizer(TEXT_PROMPTS[kind], add_special_tokens=False, return_tensors="pt"))
     if kind == "idefics":
         inputs["pixel_values"] = torch.zeros(1, 1, 3, 28, 28)
@@ -135,7 +135,7 @@ def _idefics(kind: str, tokenizer: Any, processor: Any, images: list[Image.Image
     from transformers.models.idefics.processing_idefics import IdeficsProcessor
 
     prompt = ["User:", *images[:2], "what digit", images[2], "is it red<end_of_utterance>\nAssistant:"]
-    own = IdeficsProcessor(processor, tokenizer, image_size=28)
+    own: Any = IdeficsProcessor(processor, tokenizer, image_size=28)  # type: ignore[no-untyped-call]
     inputs = own(text=prompt, add_end_of_utterance_token=False, return_tensors="pt")
     return {name: inputs[name] for name in inputs if name != "token_type_ids"}
 
