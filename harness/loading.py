@@ -28,6 +28,7 @@ def load_subject(job: CellJob) -> Subject:
             seed=None if job.weights_path is not None else key.seed,
             device=key.device,
             dtype=dtype,
+            trust_remote_code=job.trust_remote_code,
         )
     from harness.models import build_model, load_model
 

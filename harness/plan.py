@@ -36,7 +36,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellJob:
     """All that a worker needs to measure one cell. ``weights_path`` None means random weights, of the shapes
-    that ``backbone_path`` gives where the backbone is a folder."""
+    that ``backbone_path`` gives where the backbone is a folder. ``trust_remote_code`` lets a published model
+    run code of its own."""
 
     key: CellKey
     weights_path: Path | None
@@ -44,6 +45,7 @@ class CellJob:
     plugins: tuple[Path, ...]
     threads: int
     backbone_path: Path | None = None
+    trust_remote_code: bool = False
 
     def to_json(self) -> str:
         document = {
@@ -53,6 +55,7 @@ class CellJob:
             "plugins": [str(plugin) for plugin in self.plugins],
             "threads": self.threads,
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
+            "trust_remote_code": self.trust_remote_code,
         }
         return json.dumps(document, indent=1)
 
@@ -69,6 +72,7 @@ class CellJob:
                 plugins=tuple(Path(plugin) for plugin in document["plugins"]),
                 threads=int(document["threads"]),
                 backbone_path=None if backbone is None else Path(backbone),
+                trust_remote_code=document.get("trust_remote_code") is True,
             )
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
@@ -306,5 +310,6 @@ def _cell(key: CellKey, weights: _Weights, spec: EvalSpec, backbone: _Backbone) 
         plugins=tuple(plugin.absolute() for plugin in spec.plugins),
         threads=spec.threads,
         backbone_path=backbone.folder,
+        trust_remote_code=spec.trust_remote_code,
     )
     return PlannedCell(job=job, skip=weights.missing)

@@ -64,7 +64,7 @@ class Family(ABC):
     fusion: ClassVar[str]
     """What it does with images, for people."""
     architecture: ClassVar[str]
-    """Name of the class in ``transformers``."""
+    """Name of the class in ``transformers``; an ``Auto`` class for a model that brings its own."""
     processor: ClassVar[str]
     """The class's image processor on PIL and NumPy, as ``model:Class`` below ``transformers.models``."""
     options: ClassVar[dict[str, Any]] = {}

@@ -15,6 +15,7 @@ from harness.published_models.chat import chat_of
 from harness.published_models.families import family_class
 from harness.published_models.family import Family
 from harness.published_models.model import PublishedModel
+from harness.published_models.source import check_code
 from harness.published_models.torchvision import check_torchvision
 from harness.settings import build_config
 
@@ -27,19 +28,25 @@ def load_published(
     seed: int | None = None,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
 ) -> PublishedModel:
     """The checkpoint in a folder, in evaluation mode; ``seed`` draws random weights instead.
 
     ``digest`` names the weights in the cache of encoded frames. Raises UsageError for a folder that lacks
-    something or whose weights do not fit, InfrastructureError for a torchvision that is in the way.
+    something, whose weights do not fit or whose code is not trusted, InfrastructureError for a torchvision
+    that is in the way.
     """
     import transformers
 
+    check_code(str(folder), folder, None, trust_remote_code)
     check_torchvision()
     family = family_class(str(read_json(folder / CONFIG)["model_type"]))
-    tokenizer = _tokenizer(folder)
+    tokenizer = _tokenizer(folder, trust_remote_code)
     images = family.image_processor(folder)
-    net = _random(family, folder, seed, dtype) if seed is not None else _read(family, folder, dtype)
+    if seed is not None:
+        net = _random(family, folder, seed, dtype, trust_remote_code)
+    else:
+        net = _read(family, folder, dtype, trust_remote_code)
     adapter = family(net.to(device).eval(), images)
     if seed is not None:
         digest = f"{digest}-{seed}-{folder.name}"
@@ -53,11 +60,11 @@ def load_published(
     ).eval()
 
 
-def _tokenizer(folder: Path) -> Any:
+def _tokenizer(folder: Path, trust: bool) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UsageError(
@@ -66,11 +73,16 @@ def _tokenizer(folder: Path) -> Any:
         ) from None
 
 
-def _read(family: type[Family], folder: Path, dtype: torch.dtype) -> Any:
+def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -> Any:
     weight_files(folder)
     try:
         net, found = family.model_class().from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=trust,
         )
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" in str(error):
@@ -86,12 +98,16 @@ def _read(family: type[Family], folder: Path, dtype: torch.dtype) -> Any:
     return net
 
 
-def _random(family: type[Family], folder: Path, seed: int, dtype: torch.dtype) -> Any:
+def _random(family: type[Family], folder: Path, seed: int, dtype: torch.dtype, trust: bool) -> Any:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     cls = family.model_class()
-    config = cls.config_class.from_pretrained(folder, local_files_only=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cls._from_config(config, dtype=dtype)
+        if hasattr(cls, "_from_config"):
+            return cls._from_config(config, dtype=dtype)
+        return cls.from_config(config, dtype=dtype, trust_remote_code=trust)
 
 
 def _stops(net: Any, tokenizer: Any) -> frozenset[int]:
