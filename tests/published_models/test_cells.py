@@ -185,4 +185,5 @@ def test_a_prefill_leaves_nothing_but_its_state(
     load.prefill(session)
     hidden = int(loaded.family.text_config.hidden_size) * 8
     outlived = counted.live_bytes - counted.resting_bytes - sum(session.state_bytes().values())
-    assert outlived == hidden
+    # A windowed layer of transformers keeps its window's length as a tensor.
+    assert outlived - hidden in (0, 3 * 8)
