@@ -1,14 +1,13 @@
 """A checkpoint's chat template as the pieces that a stream needs: what begins the user's turn, what stands
-around its items, and what ends it and asks for the answer.
+between an image and a text, and what ends the turn and asks for the answer.
 
-A template is rendered twice, with a text alone and with an image before the text; where the two part, and
-what they end with, gives the pieces. Streams are interleaved, so every image stands where it comes, also
-where the class's own template would move all images to the front.
+A template is rendered with an image before the user's text, and with one after it; what surrounds them are
+the pieces. Streams are interleaved, so every image stands where it comes, also where the class's own template
+would move all images to the front.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,45 +22,43 @@ _MARK = "\u2316\u2316"
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Texts of one user turn: ``head``, then ``lead`` if a text comes first, ``joint`` between an image and
-    the text that follows it, and ``tail``."""
+    """Texts of one user turn: what begins it when a text or an image comes first, ``joint`` between an image
+    and the text that follows it, and ``tail``, which asks for the answer."""
 
-    head: str = ""
-    lead: str = ""
+    text_first: str = ""
+    image_first: str = ""
     joint: str = ""
     tail: str = ""
 
 
-def chat_of(folder: Path, tokenizer: Any, default: Chat, after_image: str) -> Chat:
+def chat_of(folder: Path, tokenizer: Any, default: Chat, placeholder: str) -> Chat:
     """The pieces of a checkpoint's template.
 
-    ``after_image`` is what the adapter writes after an image itself. Without a template: ``default``, behind
+    ``placeholder`` is what the class's templates write for an image. Without a template: ``default``, behind
     the start token and without the special tokens that the tokenizer lacks. Raises UsageError for a template
-    that cannot be rendered.
+    that cannot be used.
     """
     template = _template(folder, tokenizer)
     if template is None:
-        known = tokenizer.get_vocab()
+        known, start = tokenizer.get_vocab(), tokenizer.bos_token or ""
         tail = re.sub(r"<[^<>]+>", lambda found: found[0] if found[0] in known else "", default.tail)
-        return replace(default, head=(tokenizer.bos_token or "") + default.head, tail=tail)
-    alone, tail = _render(tokenizer, template, folder, with_image=False)
-    behind, _ = _render(tokenizer, template, folder, with_image=True)
-    head = _shared(alone, behind)
-    return Chat(head, alone[len(head) :], _joint(behind[len(head) :], after_image), tail)
-
-
-def _shared(one: str, other: str) -> str:
-    """The beginning that two texts share."""
-    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return "".join(letter for letter, _ in same)
-
-
-def _joint(text: str, after: str) -> str:
-    """What stands between an image and a text, of all that the template writes for an image."""
-    _, closing, rest = text.rpartition(after) if after else ("", "", "")
-    if closing:
-        return rest
-    return text.rpartition(">")[2]
+        return replace(
+            default,
+            text_first=start + default.text_first,
+            image_first=start + default.image_first,
+            tail=tail,
+        )
+    before, tail = _render(tokenizer, template, folder, ("image", "text"))
+    image_first, image, joint = before.partition(placeholder)
+    if not image:
+        raise UsageError(
+            f"the chat template in {folder} writes no {placeholder} for an image; use a checkpoint with a "
+            "template for images"
+        )
+    text_first, _ = _render(tokenizer, template, folder, ("text", "image"))
+    if placeholder in text_first:
+        text_first, _ = _render(tokenizer, template, folder, ("text",))
+    return Chat(text_first, image_first, joint, tail)
 
 
 def _template(folder: Path, tokenizer: Any) -> str | None:
@@ -77,10 +74,10 @@ def _template(folder: Path, tokenizer: Any) -> str | None:
     return found.get("default") if isinstance(found, dict) else found
 
 
-def _render(tokenizer: Any, template: str, folder: Path, *, with_image: bool) -> tuple[str, str]:
-    """What stands before and after the user's text."""
-    content = [*([{"type": "image"}] if with_image else []), {"type": "text", "text": _MARK}]
-    turns = [{"role": "user", "content": content}]
+def _render(tokenizer: Any, template: str, folder: Path, kinds: tuple[str, ...]) -> tuple[str, str]:
+    """What stands before and after the user's text in a turn of these items."""
+    items = {"image": {"type": "image"}, "text": {"type": "text", "text": _MARK}}
+    turns = [{"role": "user", "content": [items[kind] for kind in kinds]}]
     try:
         text = tokenizer.apply_chat_template(
             turns, chat_template=template, tokenize=False, add_generation_prompt=True

@@ -29,7 +29,7 @@ class Mllama(Family):
     fusion = "gated cross-attention layers to the last images"
     architecture = "MllamaForConditionalGeneration"
     processor = "mllama:MllamaImageProcessorPil"
-    before = "<|image|>"
+    before = placeholder = "<|image|>"
     not_streamed = (
         "rows before the first image see all images of the pass, so a frame that comes later would change "
         "what was computed before"
@@ -122,7 +122,7 @@ class Idefics(Family):
     architecture = "IdeficsForVisionText2Text"
     processor = "idefics:IdeficsImageProcessorPil"
     before, after = "<fake_token_around_image><image>", "<fake_token_around_image>"
-    default_chat = Chat(head="User:", lead=" ", tail="<end_of_utterance>\nAssistant:")
+    default_chat = Chat(text_first="User: ", image_first="User:", tail="<end_of_utterance>\nAssistant:")
 
     def around(self, last: Last) -> tuple[str, str]:
         return ("<image>" if last == "image" else self.before), self.after

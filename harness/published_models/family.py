@@ -72,6 +72,8 @@ class Family(ABC):
     before: ClassVar[str] = ""
     after: ClassVar[str] = ""
     """Tokens around an image."""
+    placeholder: ClassVar[str] = "<image>"
+    """What the class's chat templates write for an image."""
     stamp: ClassVar[str | None] = None
     """The class's own text before a frame, with ``seconds``, ``minutes`` and ``rest`` to fill in."""
     not_streamed: ClassVar[str | None] = None

@@ -52,7 +52,7 @@ def load_published(
         digest = f"{digest}-{seed}-{folder.name}"
     return PublishedModel(
         adapter,
-        chat_of(folder, tokenizer, family.default_chat, family.after),
+        chat_of(folder, tokenizer, family.default_chat, family.placeholder),
         tokenizer,
         _stops(net, tokenizer),
         f"{digest}-transformers-{transformers.__version__}",

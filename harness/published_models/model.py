@@ -62,6 +62,14 @@ class PublishedModel(nn.Module):
         """Token ids [n] of a text as it stands, special tokens in it included, on the CPU."""
         return torch.tensor(self.tokenizer.encode(text, add_special_tokens=False), dtype=torch.long)
 
+    def opening(self, text: str) -> Tensor:
+        """Token ids [n] of what begins a stream, behind the start token where the tokenizer puts one."""
+        start = self.tokenizer.bos_token_id
+        if start is None or text.startswith(self.tokenizer.bos_token):
+            return self.ids(text)
+        adds = self.tokenizer.encode("", add_special_tokens=True)[:1] == [start]
+        return torch.cat((torch.tensor([start] if adds else [], dtype=torch.long), self.ids(text)))
+
     def text_of(self, ids: Iterable[int]) -> str:
         """Tokens as text up to a stop token, without the blanks and the full stop that chat models add."""
         kept = list(itertools.takewhile(lambda token: token not in self.stops, ids))
@@ -86,7 +94,7 @@ class PublishedModel(nn.Module):
         return f"{question.prompt}\nAnswer with a single word or number."
 
     def session(self) -> PublishedSession:
-        """A streaming session that holds the head of the user's turn."""
+        """A streaming session that holds nothing yet."""
         return PublishedSession(self)
 
     @torch.inference_mode()

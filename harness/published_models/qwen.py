@@ -26,6 +26,7 @@ class Qwen2_5VL(Insertion):
     architecture = "Qwen2_5_VLForConditionalGeneration"
     processor = "qwen2_vl:Qwen2VLImageProcessorPil"
     before, after = "<|vision_start|>", "<|vision_end|>"
+    placeholder = "<|vision_start|><|image_pad|><|vision_end|>"
 
     def nested(self, images: list[Any]) -> Any:
         return images

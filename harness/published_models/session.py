@@ -31,7 +31,7 @@ Piece = Tensor | Image
 
 
 class PublishedSession:
-    """One stream, which begins with the head of the user's turn. An answer ends it: no second turn.
+    """One stream: a user's turn, which its first item opens. An answer ends it: no second turn.
 
     Where the class cannot be streamed, what is appended waits until logits, bytes or a fork are asked for,
     and runs in one pass then; no frame can follow.
@@ -40,12 +40,10 @@ class PublishedSession:
     def __init__(self, model: PublishedModel) -> None:
         self.model = model
         self.state = model.family.new_state()
-        self._waiting: list[Piece] = [model.ids(model.chat.head)]
+        self._waiting: list[Piece] = []
         self._last: Last = "start"
         self._hidden: Tensor | None = None
         self._time_s: float | None = None
-        if model.not_streamed is None:
-            self._flush()
 
     def append(self, item: Text | Frame | str) -> None:
         """Append a text span or a frame (encoded here)."""
@@ -87,7 +85,8 @@ class PublishedSession:
                 "the stream ends with an image, and no text after it has seen it; "
                 "append the question's text before asking for an answer"
             )
-        assert self._hidden is not None
+        if self._hidden is None:
+            raise UsageError("a session has no row to continue from; append text first")
         return finite(self.model.family.logits(self._hidden))[0]
 
     def step(self) -> int:
@@ -125,17 +124,25 @@ class PublishedSession:
 
     def _write_text(self, text: str) -> None:
         chat, family = self.model.chat, self.model.family
-        lead = {"start": chat.lead, "image": chat.joint, "text": ""}[self._last]
-        written = lead + family.joined(text, self._last)
-        if written:
-            self._waiting.append(self.model.ids(written))
-            self._last = "text"
+        if not text:
+            return
+        # A text is tokenised with what stands right before it: a blank there is part of its first word.
+        if self._last == "start":
+            self._waiting.append(self.model.opening(chat.text_first + text))
+        else:
+            lead = chat.joint if self._last == "image" else ""
+            self._waiting.append(self.model.ids(lead + family.joined(text, self._last)))
+        self._last = "text"
 
     def _write_frame(self, frame: Frame, features_nd: Tensor) -> None:
         check_time(frame.time_s, self._time_s)
         stamp = self.model.stamp(frame.time_s, self._time_s)
-        if stamp:
+        if self._last == "start":
+            chat = self.model.chat
+            self._waiting.append(self.model.opening(chat.text_first + stamp if stamp else chat.image_first))
+        elif stamp:
             self._waiting.append(self.model.ids(stamp))
+        if stamp:
             self._last = "text"
         before, after = self.model.family.around(self._last)
         height, width = frame.pixels.shape[:2]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     Idefics2Config,
     Idefics3Config,
@@ -85,6 +86,8 @@ class Recipe:
     template: str | None
     config: Callable[[Callable[[str], int], int], Any]
     processor: dict[str, Any]
+    starts: bool = False
+    """The tokenizer puts the start token before a text, so the template does not."""
 
 
 def _qwen2_5(of: Callable[[str], int], size: int) -> Any:
@@ -253,6 +256,7 @@ RECIPES: dict[str, Recipe] = {
         tokens=FAKE_TOKENS,
         template=IDEFICS,
         config=_idefics2,
+        starts=True,
         processor={"size": {"shortest_edge": 24, "longest_edge": 32}},
     ),
     "mllama": Recipe(
@@ -275,6 +279,10 @@ def write_published(kind: str, folder: Path, *, dtype: torch.dtype = torch.float
     recipe, family = RECIPES[kind], family_class(kind)
     tokenizer: Tokenizer = bpe(TEXTS)
     tokenizer.add_special_tokens(list(recipe.tokens))
+    if recipe.starts:
+        tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.get_vocab()["<s>"])]
+        )
     wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token="<s>",

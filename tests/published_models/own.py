@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from harness.stream import Frame
-from tests.published_models.checkpoints import processor_class
+from tests.published_models.checkpoints import RECIPES, processor_class
 
 Inputs = dict[str, Any]
 
@@ -58,7 +58,7 @@ def own_inputs(kind: str, folder: Path, frames: Sequence[Frame]) -> Inputs:
 
 def text_inputs(kind: str, folder: Path) -> Inputs:
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    inputs = dict(tokenizer(TEXT_PROMPTS[kind], add_special_tokens=False, return_tensors="pt"))
+    inputs = dict(tokenizer(TEXT_PROMPTS[kind], add_special_tokens=RECIPES[kind].starts, return_tensors="pt"))
     if kind == "idefics":
         inputs["pixel_values"] = torch.zeros(1, 1, 3, 28, 28)
         inputs["image_attention_mask"] = torch.zeros(1, inputs["input_ids"].shape[1], 1, dtype=torch.long)
@@ -124,7 +124,11 @@ def _by_processor(**options: Any) -> Callable[..., Inputs]:
         own = getattr(module, f"{kind.capitalize()}Processor")(processor, tokenizer, **options)
         call = {"do_image_splitting": False} if kind.startswith("idefics") else {}
         inputs = own(
-            text=[PROMPTS[kind]], images=[images], add_special_tokens=False, return_tensors="pt", **call
+            text=[PROMPTS[kind]],
+            images=[images],
+            add_special_tokens=RECIPES[kind].starts,
+            return_tensors="pt",
+            **call,
         )
         return {name: inputs[name] for name in inputs if name not in ("token_type_ids", "mm_token_type_ids")}
 

@@ -26,6 +26,7 @@ from tests.published_models.checkpoints import processor_class
 
 Load = Callable[[str], PublishedModel]
 Folder = Callable[[str], Path]
+PAD = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 def question(*choices: str) -> Question:
@@ -152,24 +153,49 @@ def test_stops_are_those_of_the_generation_settings(checkpoint: Folder, tmp_path
 def test_the_template_may_lie_in_any_of_its_places(checkpoint: Folder, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(checkpoint("qwen2_5_vl"), tmp_path / "model"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    expected = chat_of(folder, tokenizer, Chat(), "<|vision_end|>")
+    expected = chat_of(folder, tokenizer, Chat(), PAD)
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").unlink()
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
     tokenizer.chat_template = None
-    assert chat_of(folder, tokenizer, Chat(), "<|vision_end|>") == expected
-    assert expected == Chat(head="<|im_start|>user\n", tail="<|im_end|>\n<|im_start|>assistant\n")
+    assert chat_of(folder, tokenizer, Chat(), PAD) == expected
+    head = "<|im_start|>user\n"
+    assert expected == Chat(head, head, "", "<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_without_a_template_a_turn_is_the_start_token_or_the_class_s_form(checkpoint: Folder) -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint("idefics"))
-    default = Chat(head="User:", tail="<no such token>\nAssistant:")
-    assert chat_of(checkpoint("idefics"), tokenizer, default, "") == Chat(
-        head="<s>User:", tail="\nAssistant:"
+    default = Chat("User: ", "User:", "", "<no such token>\nAssistant:")
+    found = chat_of(checkpoint("idefics"), tokenizer, default, "<image>")
+    assert found == Chat("<s>User: ", "<s>User:", "", "\nAssistant:")
+
+
+def test_a_template_may_open_a_turn_with_images_in_another_way(checkpoint: Folder, tmp_path: Path) -> None:
+    """As Llama-3.2-Vision's does, which writes a system prompt where there is no image."""
+    folder = Path(shutil.copytree(checkpoint("mllama"), tmp_path / "model"))
+    written = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text(
+        "{% if messages[0].content | selectattr('type', 'equalto', 'image') | list | length == 0 %}system "
+        "{% endif %}" + written
+    )
+    chat = load_published(folder, "x").chat
+    assert chat.text_first == chat.image_first == "<s><|start|>user<|end|>\n\n"
+
+
+def test_a_template_that_moves_images_to_the_front_is_read_right(model: Load) -> None:
+    assert model("llava_onevision").chat == Chat(
+        "<|im_start|>user \n", "<|im_start|>user ", "\n", "<|im_end|><|im_start|>assistant\n"
     )
 
 
-@pytest.mark.parametrize(("template", "reason"), [("{{ broken", "cannot be rendered"), ("x", "leaves out")])
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ broken", "cannot be rendered"),
+        ("x", "leaves out the user's text"),
+        ("{% for c in messages[0].content if c.type == 'text' %}{{ c.text }}{% endfor %}", "for an image"),
+    ],
+)
 def test_a_template_that_does_not_work_is_named(
     template: str, reason: str, checkpoint: Folder, tmp_path: Path
 ) -> None:
