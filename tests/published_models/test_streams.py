@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.errors import UsageError
 from harness.measure.counted import storage_bytes
+from harness.published_models.loading import load_published
 from harness.published_models.model import PublishedModel
 from harness.published_models.session import PublishedSession
 from harness.stream import Frame, Item, Stream
@@ -117,6 +118,14 @@ def test_bytes_are_those_of_the_tensors(kind: str, model: Load, frames: tuple[Fr
     assert sum(by_kind.values()) == held
     assert by_kind["text_kv"] > 0
     assert by_kind["image_kv"] + by_kind.get("image_features", 0) > 0
+
+
+def test_half_precision(kind: str, checkpoint: Folder, frames: tuple[Frame, ...]) -> None:
+    loaded = load_published(checkpoint(kind), "half", dtype=torch.bfloat16)
+    session = at_once(loaded, frames)
+    assert session.next_logits().dtype == torch.bfloat16
+    kept = [tensor for tensors in session.state_tensors().values() for tensor in tensors]
+    assert {tensor.dtype for tensor in kept} == {torch.bfloat16}
 
 
 def test_an_image_at_the_end_has_no_answer(kind: str, model: Load, frames: tuple[Frame, ...]) -> None:
