@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
-from harness.published_models import METHOD, NOT_PUBLISHED, PublishedConfig
+from harness.published_models import CHECKPOINT, METHOD, NOT_PUBLISHED, PublishedConfig
 from harness.records import CellKey
 from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
@@ -136,7 +136,7 @@ def make_plan(spec: EvalSpec) -> Plan:
     chosen = spec.methods or _default_methods(backbone)
     if not chosen:
         raise UsageError("no fusion method is registered; add one with --plugin FILE")
-    methods = [_method(method, broken) for method in chosen]
+    methods = [_method(method, backbone, broken) for method in chosen]
     require_device(spec.device)
     weights = {
         (index, seed): _weights(method, seed, spec, backbone)
@@ -205,14 +205,17 @@ def require_device(device: str) -> None:
 def method_label(key: CellKey | CountKey) -> str:
     """The cell's method with the settings that differ from its defaults, as on the command line.
 
-    A method that is not registered here is shown with all its settings.
+    A published model is shown under its checkpoint's name, a method that is not registered here with all its
+    settings.
     """
-    settings = key.method_config
+    name, settings = key.method, dict(key.method_config)
+    if key.method == METHOD:
+        name = str(settings.pop(CHECKPOINT, METHOD))
     if key.method == METHOD or key.method in registry.methods:
         known = PublishedConfig if key.method == METHOD else registry.methods.get(key.method).Config
         with contextlib.suppress(UsageError):
             settings = changed(build_config(known, settings, key.method))
-    return str(MethodSpec(key.method, settings))
+    return str(MethodSpec(name, settings))
 
 
 def _views(spec: EvalSpec) -> Iterator[dict[str, int]]:
@@ -227,10 +230,13 @@ def _task(spec: TaskSpec, broken: Sequence[BrokenPlugin]) -> tuple[int, dict[str
     return task.version, config_json(config)
 
 
-def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:
+def _method(spec: MethodSpec, backbone: _Backbone, broken: Sequence[BrokenPlugin]) -> _Method:
     known = PublishedConfig if spec.name == METHOD else lookup(registry.methods, spec.name, broken).Config
     config = build_config(known, spec.config, f"method {spec.name!r}")
-    return _Method(MethodSpec(spec.name, changed(config)), config_json(config))
+    own = {}
+    if backbone.published is not None and spec.name == METHOD:
+        own = {CHECKPOINT: backbone.published.checkpoint.title}
+    return _Method(MethodSpec(spec.name, changed(config)), {**own, **config_json(config)})
 
 
 def _backbone(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> _Backbone:

@@ -13,6 +13,8 @@ from typing import Literal
 
 METHOD = "published"
 """The method of every such cell: the fusion is the checkpoint's own."""
+CHECKPOINT = "checkpoint"
+"""The setting of the method, in a cell's key, that holds the checkpoint's name: it tells rows apart."""
 NOT_PUBLISHED = (
     f"{METHOD} is the fusion of a published vision-language checkpoint, and {{backbone}} is none; give "
     "--backbone hub:ORG/NAME or such a checkpoint's folder"

@@ -10,7 +10,7 @@ import torch
 
 from harness.errors import UsageError
 from harness.modelfiles import CONFIG, read_json, weight_files
-from harness.published_models import METHOD, PublishedConfig
+from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
 from harness.published_models.chat import chat_of
 from harness.published_models.families import family_class
 from harness.published_models.family import Family
@@ -48,6 +48,7 @@ def load_published(
     else:
         net = _read(family, folder, dtype, trust_remote_code)
     adapter = family(net.to(device).eval(), images)
+    own = {name: value for name, value in (settings or {}).items() if name != CHECKPOINT}
     if seed is not None:
         digest = f"{digest}-{seed}-{folder.name}"
     return PublishedModel(
@@ -56,7 +57,7 @@ def load_published(
         tokenizer,
         _stops(net, tokenizer),
         f"{digest}-transformers-{transformers.__version__}",
-        build_config(PublishedConfig, settings or {}, f"method {METHOD!r}"),
+        build_config(PublishedConfig, own, f"method {METHOD!r}"),
     ).eval()
 
 

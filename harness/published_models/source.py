@@ -29,9 +29,11 @@ _CONFIGS = (CONFIG, "processor_config.json", "preprocessor_config.json", "tokeni
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint on disk. ``name`` is what records say; ``commit`` is the hub's, None for a folder."""
+    """A checkpoint on disk. ``name`` is what records call the backbone, ``title`` what tables call the row;
+    ``commit`` is the hub's, None for a folder."""
 
     name: str
+    title: str
     folder: Path
     model_type: str
     commit: str | None = None
@@ -49,7 +51,10 @@ def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) 
         check_code(name, folder, None, trust_remote_code)
         digest = hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()[:8]
         return Checkpoint(
-            name=f"{folder.name}@{digest}", folder=folder, model_type=_supported(name, document)
+            name=f"{folder.name}@{digest}",
+            title=_title(folder.name),
+            folder=folder,
+            model_type=_supported(name, document),
         )
     repository, at, revision = name.removeprefix(HUB).partition("@")
     if not _REPOSITORY.fullmatch(repository) or (at and not revision):
@@ -61,7 +66,11 @@ def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) 
     if more:
         folder = _snapshot(name, repository, folder.name, (*_SETTINGS, *more))
     return Checkpoint(
-        name=f"{HUB}{repository}@{folder.name[:12]}", folder=folder, model_type=model_type, commit=folder.name
+        name=f"{HUB}{repository}@{folder.name[:12]}",
+        title=repository.partition("/")[2],
+        folder=folder,
+        model_type=model_type,
+        commit=folder.name,
     )
 
 
@@ -112,6 +121,11 @@ def _supported(name: str, document: dict[str, Any]) -> str:
             f"supported: {', '.join(supported())}; a plugin can bring an adapter (docs/published_models.md)"
         )
     return model_type
+
+
+def _title(name: str) -> str:
+    """A folder's name with nothing in it that a method's name cannot have."""
+    return re.sub(r"[^\w.-]", "_", name) or "checkpoint"
 
 
 def _maps(document: dict[str, Any]) -> bool:

@@ -109,15 +109,16 @@ def test_one_frame_is_a_cell_too(kind: str, spec: Spec) -> None:
 
 def test_the_key_names_the_checkpoint_and_the_job_survives_its_file(spec: Spec, checkpoint: Folder) -> None:
     job = only(spec("smolvlm"))
-    assert (job.key.method, job.key.method_config) == (METHOD, {"times": "own", "choices": True})
+    expected = {"checkpoint": "smolvlm", "times": "own", "choices": True}
+    assert (job.key.method, job.key.method_config) == (METHOD, expected)
     assert job.key.backbone.startswith("smolvlm@")
     assert len(job.key.weights) == 16
     assert job.weights_path == job.backbone_path == checkpoint("smolvlm")
     assert CellJob.from_json(job.to_json()) == job
-    assert method_label(job.key) == METHOD
+    assert method_label(job.key) == "smolvlm"
     other = only(spec("smolvlm", methods=(MethodSpec.parse("published:times=none"),)))
     assert other.key.digest != job.key.digest
-    assert method_label(other.key) == "published:times=none"
+    assert method_label(other.key) == "smolvlm:times=none"
 
 
 def test_random_weights_follow_from_the_seed(spec: Spec) -> None:
