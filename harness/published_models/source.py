@@ -160,16 +160,9 @@ def _snapshot(name: str, repository: str, revision: str | None, patterns: Sequen
                 "access to it"
             ) from None
         raise _unreachable(name, error) from None
-    except (OSError, hub.RevisionResolutionError, hub.CachedRepoTreeNotFoundError, ValueError) as error:
-        raise _unreachable(name, error) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in (
-            "httpx",
-            "httpx2",
-            "httpcore",
-            "httpcore2",
-            "requests",
-        ):
+        of_a_client = type(error).__module__.startswith(("huggingface_hub", "httpx", "httpcore", "requests"))
+        if of_a_client or isinstance(error, OSError | ValueError):
             raise _unreachable(name, error) from None
         raise
 

@@ -7,9 +7,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub import errors as hub
@@ -147,13 +147,33 @@ def test_what_the_hub_answers_becomes_one_line(
     kind: type[hub.HfHubHTTPError], status: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(repository: str, **options: Any) -> str:
-        request = httpx2.Request("GET", "https://hub.invalid/x")
-        raise kind("refused\nlong", response=httpx2.Response(status, request=request))
+        response: Any = SimpleNamespace(status_code=status, headers={}, request=None)
+        raise kind("refused\nlong", response=response)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises((UsageError, InfrastructureError), match=expected) as caught:
         locate("hub:org/name@v9")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), TimeoutError(), hub.DryRunError()])
+def test_a_broken_connection_names_the_way_out(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(repository: str, **options: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(InfrastructureError, match="give --backbone DIR") as caught:
+        locate("hub:org/name")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bug_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(repository: str, **options: Any) -> str:
+        raise KeyError(repository)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(KeyError):
+        locate("hub:org/name")
 
 
 def test_code_is_refused_and_not_imported(foreign: tuple[Path, Path]) -> None:

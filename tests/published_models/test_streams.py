@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.published_models.loading import load_published
 from harness.published_models.model import PublishedModel
 from harness.published_models.session import PublishedSession
 from harness.stream import Frame, Item, Stream
+from tests.backbones.checkpoints import change
 from tests.published_models.own import own_inputs, own_logits, own_tokens, text_inputs
 
 Load = Callable[[str], PublishedModel]
@@ -90,6 +92,33 @@ def test_a_frame_after_computing_continues_the_stream_or_is_refused(
     torch.testing.assert_close(
         session.next_logits(), at_once(loaded, frames).next_logits(), rtol=0, atol=CLOSE
     )
+
+
+def test_a_video_frame_by_frame_is_one_pass(kind: str, model: Load, frames: tuple[Frame, ...]) -> None:
+    loaded = model(kind)
+    video = Stream(tuple(Frame(frame.pixels, 1.5 * (number + 1)) for number, frame in enumerate(frames)))
+    session, whole = loaded.session(), loaded.session()
+    for frame in video:
+        session.append(frame)
+    session.append_stream(Stream(()), torch.zeros(0, 0, 0), QUESTION)
+    whole.append_stream(video, encoded(loaded, frames), QUESTION)
+    torch.testing.assert_close(session.next_logits(), whole.next_logits(), rtol=0, atol=CLOSE)
+
+
+def test_idefics_without_its_perceiver(checkpoint: Folder, frames: tuple[Frame, ...], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint("idefics"), tmp_path / "model"))
+    change(folder / "config.json", use_resampler=False)
+    loaded = load_published(folder, "x", dtype=torch.float64)
+    own = own_logits(loaded.net, own_inputs("idefics", folder, frames))
+    torch.testing.assert_close(at_once(loaded, frames).next_logits(), own, rtol=0, atol=CLOSE)
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_cpu_s_logits(kind: str, checkpoint: Folder, frames: tuple[Frame, ...]) -> None:
+    on_cpu, on_cuda = (load_published(checkpoint(kind), "x", device=device) for device in ("cpu", "cuda"))
+    expected = at_once(on_cpu, frames).next_logits()
+    found = at_once(on_cuda, frames).next_logits().cpu()
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
 
 
 def test_every_visible_frame_changes_the_answer(kind: str, model: Load, frames: tuple[Frame, ...]) -> None:
