@@ -41,10 +41,11 @@ def load_published(
     check_code(str(folder), folder, None, trust_remote_code)
     check_torchvision()
     family = family_class(str(read_json(folder / CONFIG)["model_type"]))
+    config = _config(folder, trust_remote_code)
     tokenizer = _tokenizer(folder, trust_remote_code)
     images = family.image_processor(folder)
     if seed is not None:
-        net = _random(family, folder, seed, dtype, trust_remote_code)
+        net = _random(family, config, seed, dtype, trust_remote_code)
     else:
         net = _read(family, folder, dtype, trust_remote_code)
     adapter = family(net.to(device).eval(), images)
@@ -59,6 +60,16 @@ def load_published(
         f"{digest}-transformers-{transformers.__version__}",
         build_config(PublishedConfig, own, f"method {METHOD!r}"),
     ).eval()
+
+
+def _config(folder: Path, trust: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{folder / CONFIG} cannot be read ({reason}); copy the checkpoint again") from error
 
 
 def _tokenizer(folder: Path, trust: bool) -> Any:
@@ -85,8 +96,8 @@ def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -
             output_loading_info=True,
             trust_remote_code=trust,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" in str(error):
+    except Exception as error:
+        if isinstance(error, MemoryError) or "memory" in str(error):
             raise
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{folder} cannot be read ({reason}); copy the checkpoint again") from error
@@ -99,10 +110,7 @@ def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -
     return net
 
 
-def _random(family: type[Family], folder: Path, seed: int, dtype: torch.dtype, trust: bool) -> Any:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+def _random(family: type[Family], config: Any, seed: int, dtype: torch.dtype, trust: bool) -> Any:
     cls = family.model_class()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

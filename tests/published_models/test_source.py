@@ -277,6 +277,18 @@ def test_what_a_folder_lacks_is_named(missing: str, expected: str, copied: Folde
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("damage", ["weights", "config"])
+def test_a_damaged_checkpoint_is_named(damage: str, copied: Folder) -> None:
+    folder = copied("smolvlm")
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    else:
+        change(folder / "config.json", vision_config="none")
+    with pytest.raises(UsageError, match="copy the checkpoint again") as caught:
+        load_published(folder, "x")
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_that_do_not_fit_are_refused(copied: Folder) -> None:
     folder = copied("qwen3_vl")
     document = json.loads((folder / "config.json").read_text())
