@@ -132,7 +132,7 @@ class FusedModel(nn.Module):
 
     @torch.inference_mode()
     def answer(
-        self, samples: Sequence[Sample], features: Sequence[Tensor], max_new_tokens: int = 1
+        self, samples: Sequence[Sample], features: Iterable[Tensor], max_new_tokens: int = 1
     ) -> list[list[str]]:
         """Greedy answers, per sample and question; each question sees its stream and itself only.
 

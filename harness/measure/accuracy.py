@@ -33,7 +33,8 @@ def answer_all(
     progress(f"answering 0/{len(readable)}")
     for start in range(0, len(readable), batch):
         samples = readable[start : start + batch]
-        features = [view.of(sample, device) for sample in samples]
+        # One by one: a model that answers sample by sample holds the features of one only.
+        features = (view.of(sample, device) for sample in samples)
         given = model.answer(samples, features, task.max_new_tokens)
         for sample, texts in zip(samples, given, strict=True):
             answers[sample.id] = texts

@@ -5,7 +5,7 @@ Shapes: F frames, H W pixels, N tokens per frame, D width of a frame's features,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 from torch import Tensor, nn
@@ -71,6 +71,6 @@ class Subject(Protocol):
         """A session that holds nothing but what begins every stream."""
 
     def answer(
-        self, samples: Sequence[Sample], features: Sequence[Tensor], max_new_tokens: int = 1
+        self, samples: Sequence[Sample], features: Iterable[Tensor], max_new_tokens: int = 1
     ) -> list[list[str]]:
         """Greedy answers, per sample and question; ``features`` holds [F, N, D] per sample."""
