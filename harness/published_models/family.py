@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness.attention.record import record
-from harness.errors import UsageError
+from harness.errors import InfrastructureError, UsageError
 from harness.published_models.chat import Chat
 from harness.published_models.state import KvState
 from harness.stream import Pixels
@@ -90,15 +90,17 @@ class Family(ABC):
 
     @classmethod
     def model_class(cls) -> Any:
-        return getattr(importlib.import_module("transformers"), cls.architecture)
+        """The class; raises InfrastructureError where ``transformers`` is too old to have it."""
+        return _of_transformers("transformers", cls.architecture)
 
     @classmethod
     def image_processor(cls, folder: Path) -> Any:
-        """The class's image processor with the checkpoint's settings; raises UsageError."""
+        """The class's image processor with the checkpoint's settings; raises UsageError for settings that are
+        missing, InfrastructureError where ``transformers`` is too old to have it."""
         model, _, name = cls.processor.partition(":")
-        module = importlib.import_module(f"transformers.models.{model}.image_processing_pil_{model}")
+        found = _of_transformers(f"transformers.models.{model}.image_processing_pil_{model}", name)
         try:
-            return getattr(module, name).from_pretrained(folder, local_files_only=True)
+            return found.from_pretrained(folder, local_files_only=True)
         except OSError as error:
             raise UsageError(
                 f"{folder} has no settings of an image processor ({str(error).splitlines()[0][:120]}); copy "
@@ -168,3 +170,15 @@ class Family(ABC):
 
     def _shape(self, made: dict[str, Any]) -> tuple[int, ...]:
         raise NotImplementedError
+
+
+def _of_transformers(module: str, name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        import transformers
+
+        raise InfrastructureError(
+            f"transformers {transformers.__version__} has no {name}; install a newer one (the tests run with "
+            "5.23)"
+        ) from None

@@ -87,8 +87,9 @@ def _tokenizer(folder: Path, trust: bool) -> Any:
 
 def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -> Any:
     weight_files(folder)
+    cls = family.model_class()
     try:
-        net, found = family.model_class().from_pretrained(
+        net, found = cls.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,

@@ -229,6 +229,15 @@ def test_trusted_code_with_an_adapter_runs(foreign: tuple[Path, Path]) -> None:
         registry.families.keep(known)
 
 
+@pytest.mark.parametrize("field", ["architecture", "processor"])
+def test_a_transformers_that_is_too_old_is_named(
+    field: str, checkpoint: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SmolVLM, field, {"architecture": "NoSuchModel", "processor": "none:NoSuch"}[field])
+    with pytest.raises(InfrastructureError, match=r"transformers .* has no NoSuch.*install a newer one"):
+        load_published(checkpoint("smolvlm"), "x")
+
+
 def test_adapters_are_checked() -> None:
     with pytest.raises(UsageError, match="subclass"):
         registry.register_family("toy_vlm")(int)  # type: ignore[type-var]
