@@ -29,14 +29,12 @@ _CONFIGS = (CONFIG, "processor_config.json", "preprocessor_config.json", "tokeni
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint on disk. ``name`` is what records call the backbone, ``title`` what tables call the row;
-    ``commit`` is the hub's, None for a folder."""
+    """A checkpoint on disk: ``name`` is what records call the backbone, ``title`` what tables call a row."""
 
     name: str
     title: str
     folder: Path
     model_type: str
-    commit: str | None = None
 
 
 def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) -> Checkpoint:
@@ -70,7 +68,6 @@ def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) 
         title=repository.partition("/")[2],
         folder=folder,
         model_type=model_type,
-        commit=folder.name,
     )
 
 

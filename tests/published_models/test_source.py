@@ -99,13 +99,12 @@ def test_a_folder_is_named_by_its_config(kind: str, checkpoint: Folder) -> None:
     found = locate(str(checkpoint(kind)))
     assert found.model_type == kind
     assert found.folder == checkpoint(kind)
-    assert found.commit is None
     assert found.name.startswith(f"{kind}@")
 
 
 def test_the_hub_is_asked_for_settings_before_weights(cached: list[dict[str, Any]]) -> None:
     found = locate("hub:org/name@v1")
-    assert (found.name, found.commit) == (f"hub:org/name@{COMMIT[:12]}", COMMIT)
+    assert (found.name, found.title) == (f"hub:org/name@{COMMIT[:12]}", "name")
     first, second = cached
     assert (first["repository"], first["revision"], second["revision"]) == ("org/name", "v1", COMMIT)
     assert "*.safetensors" not in first["allow_patterns"]
