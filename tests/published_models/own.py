@@ -65,10 +65,10 @@ def text_inputs(kind: str, folder: Path) -> Inputs:
     return {name: inputs[name] for name in inputs if name != "token_type_ids"}
 
 
-def own_logits(net: Any, inputs: Inputs) -> Tensor:
-    """Logits [V] after the last row of the class's own forward pass."""
+def own_logits(net: Any, inputs: Inputs, row: int = -1) -> Tensor:
+    """Logits [V] after a row, the last one by default, of the class's own forward pass."""
     with torch.inference_mode():
-        logits: Tensor = net(**_cast(net, inputs)).logits[0, -1]
+        logits: Tensor = net(**_cast(net, inputs)).logits[0, row]
     return logits
 
 

@@ -113,6 +113,19 @@ def test_idefics_without_its_perceiver(checkpoint: Folder, frames: tuple[Frame, 
     torch.testing.assert_close(at_once(loaded, frames).next_logits(), own, rtol=0, atol=CLOSE)
 
 
+def test_a_class_is_streamed_unless_a_later_frame_changes_earlier_rows(
+    kind: str, model: Load, checkpoint: Folder, frames: tuple[Frame, ...]
+) -> None:
+    """In the class's own forward pass: the one reason not to stream."""
+    loaded = model(kind)
+    others = (*frames[:2], Frame(255 - frames[2].pixels, 0.0))
+    first, second = (
+        own_logits(loaded.net, own_inputs(kind, checkpoint(kind), shown), row=0) for shown in (frames, others)
+    )
+    changed = bool((first - second).abs().max() > CLOSE)
+    assert changed == (loaded.not_streamed is not None)
+
+
 @pytest.mark.gpu
 def test_cuda_gives_the_cpu_s_logits(kind: str, checkpoint: Folder, frames: tuple[Frame, ...]) -> None:
     on_cpu, on_cuda = (load_published(checkpoint(kind), "x", device=device) for device in ("cpu", "cuda"))
