@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
 from harness.inputs import inputs_of
+from harness.published_models import CHECKPOINT, METHOD, NOT_PUBLISHED, PublishedConfig
 from harness.records import CellKey, Inputs
 from harness.settings import build_config, changed, config_json, settings_of, split_places
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
+    from harness.published_models.planning import PublishedPlan
     from harness.registry import BrokenPlugin, Registry
 
 NO_WEIGHTS = "none"
@@ -37,7 +39,7 @@ class CellJob:
     """All that a worker needs to measure one cell. ``weights_path`` None means random weights, of the shapes
     that ``backbone_path`` gives where the backbone is a folder. ``task_places`` are the task's settings that
     say where its data lies; ``journal`` is set by the worker: the file that gets each answer as it is given.
-    """
+    ``trust_remote_code`` lets a published model run code of its own."""
 
     key: CellKey
     weights_path: Path | None
@@ -49,6 +51,7 @@ class CellJob:
     """For the record; None where the cell file does not tell."""
     task_places: Mapping[str, str] = field(default_factory=dict)
     journal: Path | None = None
+    trust_remote_code: bool = False
 
     def to_json(self) -> str:
         document = {
@@ -60,6 +63,7 @@ class CellJob:
             "backbone_path": None if self.backbone_path is None else str(self.backbone_path),
             "inputs": None if self.inputs is None else self.inputs.model_dump(mode="json"),
             "task_places": dict(self.task_places),
+            "trust_remote_code": self.trust_remote_code,
         }
         return json.dumps(document, indent=1)
 
@@ -79,6 +83,7 @@ class CellJob:
                 backbone_path=None if backbone is None else Path(backbone),
                 inputs=None if inputs is None else Inputs.model_validate(inputs),
                 task_places={str(name): str(at) for name, at in document.get("task_places", {}).items()},
+                trust_remote_code=document.get("trust_remote_code") is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
@@ -130,6 +135,7 @@ class PlannedModel:
             backbone_path=self.backbone_path,
             inputs=self.inputs,
             task_places=places,
+            trust_remote_code=spec.trust_remote_code,
         )
 
 
@@ -156,11 +162,13 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True)
 class _Backbone:
-    """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model."""
+    """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model: fused
+    here, or published."""
 
     name: str
     folder: Path | None = None
     fused: bool = False
+    published: PublishedPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +216,11 @@ def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> list[PlannedM
 
     Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
     """
-    backbone = _backbone(spec.backbone, broken)
+    backbone = _backbone(spec, broken)
     chosen = spec.methods or _default_methods(backbone)
     if not chosen:
         raise UsageError("no fusion method is registered; add one with --plugin FILE")
-    methods = [_method(method, broken) for method in chosen]
+    methods = [_method(method, backbone, broken) for method in chosen]
     require_device(spec.device)
     inputs = inputs_of(spec, backbone.folder)
     models = []
@@ -280,13 +288,17 @@ class MethodKey(Protocol):
 def method_label(key: MethodKey) -> str:
     """The key's method with the settings that differ from its defaults, as on the command line.
 
-    A method that is not registered here is shown with all its settings.
+    A published model is shown under its checkpoint's name, a method that is not registered here with all its
+    settings.
     """
-    settings = key.method_config
-    if key.method in registry.methods:
+    name, settings = key.method, dict(key.method_config)
+    if key.method == METHOD:
+        name = str(settings.pop(CHECKPOINT, METHOD))
+    if key.method == METHOD or key.method in registry.methods:
+        known = PublishedConfig if key.method == METHOD else registry.methods.get(key.method).Config
         with contextlib.suppress(UsageError):
-            settings = changed(build_config(registry.methods.get(key.method).Config, settings, key.method))
-    return str(MethodSpec(key.method, settings))
+            settings = changed(build_config(known, settings, key.method))
+    return str(MethodSpec(name, settings))
 
 
 def _views(spec: EvalSpec) -> Iterator[dict[str, Any]]:
@@ -317,21 +329,33 @@ def plan_tasks(
     return tasks
 
 
-def _method(spec: MethodSpec, broken: Sequence[BrokenPlugin]) -> _Method:
-    method = lookup(registry.methods, spec.name, broken)
-    config = build_config(method.Config, spec.config, f"method {spec.name!r}")
-    return _Method(MethodSpec(spec.name, changed(config)), config_json(config))
+def _method(spec: MethodSpec, backbone: _Backbone, broken: Sequence[BrokenPlugin]) -> _Method:
+    known = PublishedConfig if spec.name == METHOD else lookup(registry.methods, spec.name, broken).Config
+    config = build_config(known, spec.config, f"method {spec.name!r}")
+    own = {}
+    if backbone.published is not None and spec.name == METHOD:
+        own = {CHECKPOINT: backbone.published.checkpoint.title}
+    return _Method(MethodSpec(spec.name, changed(config)), {**own, **config_json(config)})
 
 
-def _backbone(name: str, broken: Sequence[BrokenPlugin]) -> _Backbone:
+def _backbone(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> _Backbone:
     from harness.backbones import is_folder
+    from harness.published_models.names import is_published
 
+    name = spec.backbone
+    if is_published(name):
+        from harness.published_models.planning import PublishedPlan
+
+        published = PublishedPlan.of(spec)
+        return _Backbone(published.checkpoint.name, published.checkpoint.folder, published=published)
     found = lookup_backbone(name, broken)
     return _Backbone(found.name, found.folder, found.fused) if is_folder(name) else _Backbone(name)
 
 
 def _default_methods(backbone: _Backbone) -> tuple[MethodSpec, ...]:
-    """A fused model's own method, else every registered one."""
+    """A whole model's own method, else every registered one."""
+    if backbone.published is not None:
+        return (MethodSpec(METHOD),)
     if backbone.folder is None or not backbone.fused:
         return tuple(MethodSpec(name) for name in registry.methods)
     from harness.modelfiles import read_config
@@ -341,6 +365,12 @@ def _default_methods(backbone: _Backbone) -> tuple[MethodSpec, ...]:
 
 
 def _weights(method: _Method, seed: int, spec: EvalSpec, backbone: _Backbone) -> _Weights:
+    if backbone.published is not None:
+        missing = backbone.published.why_not(method.spec.name, seed)
+        digest = NO_WEIGHTS if missing else backbone.published.digest
+        return _Weights(digest, None if digest in (NO_WEIGHTS, "random") else backbone.folder, missing)
+    if method.spec.name == METHOD:
+        return _Weights(NO_WEIGHTS, missing=NOT_PUBLISHED.format(backbone=spec.backbone))
     if spec.weights == "random":
         return _Weights("random")
     from harness import models

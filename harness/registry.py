@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
     from harness.encoders.base import Encoder
     from harness.fusion import FusionMethod
+    from harness.published_models.family import Family as ModelFamily
     from harness.task import Task
 
 T = TypeVar("T")
@@ -157,14 +158,21 @@ methods: Registry[type[FusionMethod]] = Registry("method")
 tasks: Registry[type[Task]] = Registry("task")
 backbones: Registry[BackboneSpec] = Registry("backbone")
 encoders: Registry[type[Encoder]] = Registry("encoder")
+families: Registry[type[ModelFamily]] = Registry("type of published model")
+"""Adapters from outside, by ``model_type``; the shipped ones are in ``harness.published_models.families``."""
 _ALL: tuple[
-    Registry[type[FusionMethod]] | Registry[type[Task]] | Registry[BackboneSpec] | Registry[type[Encoder]],
+    Registry[type[FusionMethod]]
+    | Registry[type[Task]]
+    | Registry[BackboneSpec]
+    | Registry[type[Encoder]]
+    | Registry[type[ModelFamily]],
     ...,
-] = (methods, tasks, backbones, encoders)
+] = (methods, tasks, backbones, encoders, families)
 
 M = TypeVar("M", bound="type[FusionMethod]")
 K = TypeVar("K", bound="type[Task]")
 E = TypeVar("E", bound="type[Encoder]")
+F = TypeVar("F", bound="type[ModelFamily]")
 
 
 def register_method(name: str) -> Callable[[M], M]:
@@ -204,6 +212,26 @@ def register_encoder(name: str) -> Callable[[E], E]:
     def decorate(cls: E) -> E:
         encoders.add(name, cls, cls.__module__)
         cls.name = name
+        return cls
+
+    return decorate
+
+
+def register_family(model_type: str) -> Callable[[F], F]:
+    """Class decorator: run published models whose config has this ``model_type`` through an adapter."""
+
+    def decorate(cls: F) -> F:
+        from harness.published_models.families import FAMILIES
+        from harness.published_models.family import Family
+
+        if not (isinstance(cls, type) and issubclass(cls, Family)):
+            raise UsageError(
+                f"the adapter of {model_type!r} is {cls!r}; it must be a subclass of "
+                "harness.published_models.family.Family"
+            )
+        if model_type in FAMILIES:
+            raise UsageError(f"models of type {model_type!r} have an adapter already; use another model_type")
+        families.add(model_type, cls, cls.__module__)
         return cls
 
     return decorate

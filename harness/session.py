@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.errors import UsageError
 from harness.layout import FrameSpan, PackedSample, Span, TextSpan
-from harness.stream import Frame, Text, check_time
+from harness.stream import Frame, Stream, Text, check_time
 
 if TYPE_CHECKING:
     from harness.vlm import FusedModel
@@ -47,6 +47,15 @@ class Session:
 
     def append_text(self, text: str) -> None:
         self.append_spans((TextSpan(self.model.token_ids(Text(text).text)),))
+
+    @torch.inference_mode()
+    def append_stream(self, stream: Stream, features_fnd: Tensor, question: str | None = None) -> None:
+        """Append a stream with its frames' features [F, N, D], and a question after it, in one pass."""
+        spans = self.model.spans(stream, features_fnd)[1:]
+        if question is not None:
+            spans = (*spans, TextSpan(self.model.token_ids(question)))
+        if spans:
+            self.append_spans(spans)
 
     @torch.inference_mode()
     def append_features(

@@ -107,7 +107,11 @@ class EvalSpec:
     limit: int | None = None
     """Most samples per task; None takes all."""
     backbone: str = DEFAULT_BACKBONE
-    """A registered name, or the folder of a decoder's checkpoint or of a fused model."""
+    """A registered name; the folder of a decoder's checkpoint or of a fused model; or a published
+    vision-language checkpoint with its own fusion, as ``hub:ORG/NAME``, ``hub:ORG/NAME@REVISION`` or a
+    folder."""
+    trust_remote_code: bool = False
+    """Run code that a published checkpoint brings; only pinned to a commit."""
     models: tuple[Path, ...] = ()
     """Folders searched for trained weights before the shipped ones."""
     weights: WeightsPolicy = "trained"

@@ -48,6 +48,9 @@ class FusedModel(nn.Module):
     ``bos`` begins every stream and ``stops`` end an answer; ``eos`` is the stop token that training teaches.
     """
 
+    not_streamed: str | None = None
+    """Every method goes on from any chunk."""
+
     def __init__(
         self,
         decoder: Decoder,
@@ -119,13 +122,17 @@ class FusedModel(nn.Module):
             )
         return cast("Tensor", self.connector(features_fnd.to(self.connector.project.weight), times_s))
 
+    def prompt(self, question: Question) -> str:
+        """A question as it is asked: as the task words it."""
+        return question.prompt
+
     def session(self) -> Session:
         """A streaming session that starts with nothing but the start token."""
         return Session(self)
 
     @torch.inference_mode()
     def answer(
-        self, samples: Sequence[Sample], features: Sequence[Tensor], max_new_tokens: int = 1
+        self, samples: Sequence[Sample], features: Iterable[Tensor], max_new_tokens: int = 1
     ) -> list[list[str]]:
         """Greedy answers, per sample and question; each question sees its stream and itself only.
 

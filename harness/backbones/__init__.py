@@ -55,9 +55,17 @@ def is_folder(name: str) -> bool:
 def resolve(name: str) -> BackboneSpec:
     """The backbone of a registered name, of a decoder's checkpoint folder, or of a fused model's folder.
 
-    Raises UsageError for an unknown name, and for a folder that lacks something.
+    Raises UsageError for an unknown name, for a folder that lacks something, and for a whole vision-language
+    model, which has no blocks that a method could compose.
     """
     from harness import registry
+    from harness.published_models.names import is_published
+
+    if is_published(name):
+        raise UsageError(
+            f"{name!r} is a whole vision-language model with its own fusion, which `harness eval` measures; "
+            "here a decoder is needed: give a registered backbone, a decoder's checkpoint or a fused model"
+        )
 
     if not is_folder(name):
         return registry.backbones.get(name)

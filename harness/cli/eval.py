@@ -66,9 +66,14 @@ def eval_command(
         typer.Option(
             help="Registered backbone; or a folder: a fused model (of `harness graft` or `harness train`), "
             "measured with its own method and weights, or a decoder's checkpoint, whose fused models "
-            "--models holds."
+            "--models holds; or a published vision-language model with its own fusion: hub:ORG/NAME, "
+            "hub:ORG/NAME@REVISION or its folder (`harness list published`)."
         ),
     ] = DEFAULT_BACKBONE,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run code that a published model brings; pinned only."),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     batch: Annotated[
@@ -112,6 +117,7 @@ def eval_command(
             view_seed=view_seed,
             limit=limit,
             backbone=backbone,
+            trust_remote_code=trust_remote_code,
             models=tuple(models or ()),
             weights=cast(WeightsPolicy, weights),
             device=device,

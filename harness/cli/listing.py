@@ -15,13 +15,13 @@ import typer
 from harness.cli.errors import Debug, guarded, one_line, warn_broken
 from harness.spec import check_choice
 
-_NOUNS = ("methods", "tasks", "backbones")
+_NOUNS = ("methods", "tasks", "backbones", "published")
 _NARROWEST, _WIDEST = 80, 120
 
 
 def list_command(
     noun: Annotated[
-        str | None, typer.Argument(help="methods, tasks or backbones; all three by default.")
+        str | None, typer.Argument(help="methods, tasks, backbones or published; all by default.")
     ] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file that registers more.")] = None,
     models: Annotated[
@@ -30,7 +30,8 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     debug: Debug = False,
 ) -> None:
-    """List the methods, tasks and backbones with their settings, and the plugins that broke.
+    """List the methods, tasks and backbones with their settings, the classes of published vision-language
+    models that run with their own fusion, and the plugins that broke.
 
     Of a method: its memory as declared, the parameters that it adds, and the models trained with it.
     """
@@ -88,6 +89,10 @@ def _entries(noun: str, models: Sequence[Path]) -> list[dict[str, Any]]:
             }
             for name, task in ((name, registry.tasks.get(name)) for name in registry.tasks)
         ]
+    if noun == "published":
+        from harness.published_models.families import entries
+
+        return [asdict(entry) for entry in entries()]
     return [
         {
             "name": name,
@@ -107,6 +112,8 @@ def _print(noun: str, entries: Sequence[dict[str, Any]], families: Mapping[str, 
         _wrapped(f"{entry['name']}  {entry['summary']}", width, 2)
         for line in method_lines(entry) if noun == "methods" else ():
             _wrapped(line, width, 6)
+        if entry.get("not_streamed"):
+            _wrapped(f"not streamed  {entry['not_streamed']}", width, 6)
         for setting in entry.get("settings", ()):
             _wrapped(f"{setting['name']}={setting['default']}  ({setting['type']})", width, 6)
     for name, summary in families.items():

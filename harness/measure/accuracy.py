@@ -17,12 +17,12 @@ from harness.stats.intervals import mean_interval
 from harness.task import Question, Sample, Score, Task
 
 if TYPE_CHECKING:
+    from harness.measure.subject import Subject
     from harness.measure.views import EncodedView
-    from harness.vlm import FusedModel
 
 
 def answer_all(
-    model: FusedModel,
+    model: Subject,
     task: Task,
     view: EncodedView,
     *,
@@ -66,11 +66,12 @@ def answer_all(
 
 
 def _answer(
-    model: FusedModel, samples: Sequence[Sample], view: EncodedView, device: str, max_new_tokens: int
+    model: Subject, samples: Sequence[Sample], view: EncodedView, device: str, max_new_tokens: int
 ) -> list[tuple[Sample, list[str] | None]]:
     """The answers per sample, None for one that ran out of memory; together where that fits."""
     try:
-        features = [view.of(sample, device) for sample in samples]
+        # One by one: a model that answers sample by sample holds the features of one only.
+        features = (view.of(sample, device) for sample in samples)
         return list(zip(samples, model.answer(samples, features, max_new_tokens), strict=True))
     except Exception as error:
         if not is_out_of_memory(error):

@@ -12,6 +12,7 @@ from harness import registry
 from harness.attention import recording
 from harness.errors import UsageError
 from harness.journal import Journal
+from harness.loading import load_subject
 from harness.measure.accuracy import aggregates, answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
 from harness.measure.collector import frozen
@@ -20,14 +21,14 @@ from harness.measure.latency import measure_latency
 from harness.measure.memory import measure_memory
 from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
-from harness.models import build_model, load_model
 from harness.records import CellKey, Measures, SampleOutcome
 from harness.settings import build_config
 from harness.task import Task, View
-from harness.vlm import FusedModel, TrainedRange
 
 if TYPE_CHECKING:
+    from harness.measure.subject import Subject
     from harness.plan import CellJob
+    from harness.vlm import TrainedRange
 
 Progress = Callable[[str], None]
 
@@ -52,7 +53,9 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     key = job.key
     progress("loading")
     task = load_task(key, job.task_places)
-    model = load_job_model(job)
+    model = load_subject(job)
+    if model.not_streamed is not None:
+        progress(f"no time per frame: {model.not_streamed}")
     progress("frames")
     cache = EntryCache(job.cache_dir / "views", progress)
     asked = View(frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit)
@@ -62,7 +65,7 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
 
 
 def _measure(
-    key: CellKey, task: Task, model: FusedModel, view: EncodedView, journal: Journal, progress: Progress
+    key: CellKey, task: Task, model: Subject, view: EncodedView, journal: Journal, progress: Progress
 ) -> CellResult:
     workload = _workload(key, model, view)
     with recording() as routes:
@@ -88,13 +91,13 @@ def _measure(
     return CellResult(measures=measures, samples=tuple(outcomes))
 
 
-def _workload(key: CellKey, model: FusedModel, view: EncodedView) -> Workload:
+def _workload(key: CellKey, model: Subject, view: EncodedView) -> Workload:
     sample = pick_sample(key.task, view.samples)
     return Workload(
         model=model,
         stream=sample.stream,
         features=view.of(sample, key.device),
-        question=sample.questions[0].prompt,
+        question=model.prompt(sample.questions[0]),
     )
 
 
@@ -121,13 +124,3 @@ def extrapolates(key: CellKey, trained_on: TrainedRange | None) -> bool | None:
         and min(trained_on.widths) <= key.width <= max(trained_on.widths)
     )
     return not inside
-
-
-def load_job_model(job: CellJob) -> FusedModel:
-    """The model of a cell, with trained or random weights, on its device."""
-    key = job.key
-    dtype: torch.dtype = getattr(torch, key.dtype)
-    if job.weights_path is not None:
-        return load_model(job.weights_path, device=key.device, dtype=dtype)
-    backbone = key.backbone if job.backbone_path is None else str(job.backbone_path)
-    return build_model(key.method, key.method_config, backbone, key.seed, device=key.device, dtype=dtype)

@@ -46,22 +46,29 @@ def fusion_sections(workload: Workload) -> dict[str, Section[Any]]:
 
     With one frame the append goes to a session that holds no frame yet. Every step goes on from the same
     session, the question's first token decoded: what one pass leaves behind lies in memory otherwise than
-    what grew token by token, so the first step is slower than those after it.
+    what grew token by token, so the first step is slower than those after it. A model that cannot be streamed
+    has no section ``per_frame``.
     """
-    others, decoding = workload.before_last_frame(), workload.asked()
+    decoding = workload.asked()
     decoding.step()
-    return {
-        "prefill": Section(workload.prefill, workload.model.session),
-        "per_frame": Section(workload.append_last_frame, others.fork),
-        "per_token": Section(type(decoding).step, decoding.fork),
-    }
+    sections: dict[str, Section[Any]] = {"prefill": Section(workload.prefill, workload.model.session)}
+    if workload.model.not_streamed is None:
+        others = workload.before_last_frame()
+        sections["per_frame"] = Section(workload.append_last_frame, others.fork)
+    return sections | {"per_token": Section(type(decoding).step, decoding.fork)}
 
 
 def measure_latency(workload: Workload, repeats: Repeats | None = None) -> Latency:
     """Time encode and every section of the fusion method."""
     device, repeats = workload.features.device, repeats or Repeats()
     sections = {"encode": encode_section(workload), **fusion_sections(workload)}
-    return Latency(**{name: collect(section, device, repeats) for name, section in sections.items()})
+    times = {name: collect(section, device, repeats) for name, section in sections.items()}
+    return Latency(
+        encode=times["encode"],
+        prefill=times["prefill"],
+        per_frame=times.get("per_frame"),
+        per_token=times["per_token"],
+    )
 
 
 def encode_section(workload: Workload) -> Section[Tensor]:

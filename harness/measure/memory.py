@@ -19,7 +19,7 @@ from harness.measure.workload import Workload, synchronize
 from harness.records import Memory
 
 if TYPE_CHECKING:
-    from harness.session import Session
+    from harness.measure.subject import SubjectSession
 
 
 def measure_memory(workload: Workload) -> Memory:
@@ -46,7 +46,7 @@ def measure_memory(workload: Workload) -> Memory:
 def count_prefill(workload: Workload, granule: int = GRANULE) -> CountedMemory:
     """Run one prefill and count it; kinds at the peak are parameters, input, state and temporaries."""
     memory = CountedMemory(granule=granule, device=workload.features.device.type)
-    memory.tag(workload.model, "parameters")
+    memory.tag([*workload.model.parameters(), *workload.model.buffers()], "parameters")
     memory.tag([workload.features], "input")
     with memory:
         session = workload.model.session()
@@ -66,7 +66,7 @@ def _cuda_peak(workload: Workload, device: torch.device) -> tuple[int, int, int]
         return torch.cuda.max_memory_allocated(device), resting, torch.cuda.max_memory_reserved(device)
 
 
-def state_bytes(session: Session) -> dict[str, int]:
+def state_bytes(session: SubjectSession) -> dict[str, int]:
     """What the session says it keeps, by kind, checked against the storages of its tensors.
 
     Raises HarnessError when a method keeps more or less alive than it reports, for example a slice of a

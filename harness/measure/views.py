@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,13 @@ from harness.stream import Frame, Item, Pixels, Stream, Text
 from harness.task import Question, Sample, Task, View
 
 if TYPE_CHECKING:
-    from harness.vlm import FusedModel
+    from harness.measure.subject import Subject
 
 FORMAT = 1
 CHUNK_PIXELS = 1 << 20
 """Frames are encoded together up to this many pixels."""
+MOST_BYTES = 4 << 30
+"""Features of a view beyond this are kept neither in memory nor on disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +60,36 @@ class EncodedView:
         return state.hexdigest()[:16]
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnkeptView(EncodedView):
+    """A view whose features are too large to keep: a sample's frames are encoded when they are asked for."""
+
+    encoder: Callable[[Sequence[Frame]], Tensor]
+
+    def of(self, sample: Sample, device: str) -> Tensor:
+        return self.encoder(sample.stream.frames).to(device)
+
+
 def load_view(
-    name: str, task: Task, view: View, model: FusedModel, device: str, cache: EntryCache
+    name: str, task: Task, view: View, model: Subject, device: str, cache: EntryCache
 ) -> EncodedView:
     """The samples of a view and their encoded frames, from the cache where it has them."""
     samples = load_samples(name, task, view, cache)
     frames = {frame.digest: frame for sample in samples for frame in sample.stream.frames}
     _check_sizes(name, frames.values())
-    return EncodedView(
-        samples=samples,
-        features=_load_features(frames, model, device, cache),
-        rows={name: row for row, name in enumerate(frames)},
-    )
+    rows = {name: row for row, name in enumerate(frames)}
+    try:
+        features = _load_features(frames, model, device, cache)
+    except _TooLargeError:
+        nothing = torch.zeros(0, 0, 0)
+        return UnkeptView(
+            samples=samples, features=nothing, rows=rows, encoder=lambda some: encode(model, some, device)
+        )
+    return EncodedView(samples=samples, features=features, rows=rows)
+
+
+class _TooLargeError(Exception):
+    """Features of a view go beyond ``MOST_BYTES``."""
 
 
 def load_samples(name: str, task: Task, view: View, cache: EntryCache) -> tuple[Sample, ...]:
@@ -84,12 +104,12 @@ def load_samples(name: str, task: Task, view: View, cache: EntryCache) -> tuple[
     return cache.get_or_make(digest(identity), _unpack, make)
 
 
-def _load_features(frames: dict[str, Frame], model: FusedModel, device: str, cache: EntryCache) -> Tensor:
+def _load_features(frames: dict[str, Frame], model: Subject, device: str, cache: EntryCache) -> Tensor:
     if not frames:
         return torch.zeros(0, 0, 0)
 
     def make() -> tuple[Tensor, Tensors]:
-        features = encode(model, list(frames.values()), device)
+        features = encode(model, list(frames.values()), device, MOST_BYTES)
         return features, {"features": features}
 
     def decode(tensors: Tensors) -> Tensor:
@@ -98,26 +118,30 @@ def _load_features(frames: dict[str, Frame], model: FusedModel, device: str, cac
             raise ValueError(f"it has {len(features)} frames, not {len(frames)}")
         return features
 
-    dtype = str(next(model.parameters()).dtype)
     identity = {
         "format": FORMAT,
         "frames": list(frames),
         "encoder": model.encoder_digest,
-        "dtype": dtype,
+        "dtype": str(next(model.parameters()).dtype),
         "device": torch.device(device).type,
         "torch": torch.__version__,
     }
     return cache.get_or_make(digest(identity), decode, make)
 
 
-def encode(model: FusedModel, frames: Sequence[Frame], device: str) -> Tensor:
-    """The encoder's output [F, N, D] on the CPU for frames of one size, in chunks that fit."""
+def encode(model: Subject, frames: Sequence[Frame], device: str, most_bytes: int | None = None) -> Tensor:
+    """The encoder's output [F, N, D] on the CPU for frames of one size, in chunks that fit.
+
+    Raises as soon as it is known that all of it takes more than ``most_bytes``.
+    """
     height, width, _ = frames[0].pixels.shape
     chunk = max(1, CHUNK_PIXELS // (height * width))
-    parts = [
-        model.encode(pixels_of(frames[start : start + chunk]).to(device)).cpu()
-        for start in range(0, len(frames), chunk)
-    ]
+    parts: list[Tensor] = []
+    for start in range(0, len(frames), chunk):
+        part = model.encode(pixels_of(frames[start : start + chunk]).to(device)).cpu()
+        if most_bytes is not None and part.nbytes / len(part) * len(frames) > most_bytes:
+            raise _TooLargeError
+        parts.append(part)
     return torch.cat(parts)
 
 

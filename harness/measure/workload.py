@@ -10,68 +10,56 @@ import torch
 from torch import Tensor
 
 from harness.errors import MediaError, UsageError
-from harness.layout import Span, TextSpan
 from harness.measure.accuracy import media_error
 from harness.stream import Frame, Stream
 from harness.task import Sample
 
 if TYPE_CHECKING:
-    from harness.session import Session
-    from harness.vlm import FusedModel
+    from harness.measure.subject import Subject, SubjectSession
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A model, a stream, its encoded frames [F, N, D] on the model's device, and a question."""
+    """A model, a stream, its encoded frames [F, N, D] on the model's device, and a question as asked."""
 
-    model: FusedModel
+    model: Subject
     stream: Stream
     features: Tensor
     question: str
 
-    def prefill(self, session: Session) -> Tensor:
+    def prefill(self, session: SubjectSession) -> Tensor:
         """All of the stream and the question in one pass through a fresh session: the first token's logits
         [V].
 
-        Connector, tokenising of the text and the fusion's layout are part of it; the vision encoder is not.
+        What the model does with its encoder's output (connector, tokenising of the text, the fusion's layout)
+        is part of it; the vision encoder is not.
         """
-        session.append_spans((*self._spans(self.stream, self.features), self._question()))
+        session.append_stream(self.stream, self.features, self.question)
         return session.next_logits()
 
-    def watched(self) -> Session:
+    def watched(self) -> SubjectSession:
         """A session that holds the whole stream and no question: what is kept while frames arrive."""
         return self._holding(self.stream, self.features)
 
-    def before_last_frame(self) -> Session:
+    def before_last_frame(self) -> SubjectSession:
         """A session that holds everything before the last frame."""
         items = self.stream.items
         last = max(index for index, item in enumerate(items) if isinstance(item, Frame))
         return self._holding(Stream(items[:last]), self.features[:-1])
 
-    def append_last_frame(self, session: Session) -> None:
-        frame = self.stream.frames[-1]
-        grid = self.model.encoder.grid(*frame.pixels.shape[:2])
-        session.append_features(self.features[-1], frame.time_s, grid)
+    def append_last_frame(self, session: SubjectSession) -> None:
+        session.append_stream(Stream(self.stream.frames[-1:]), self.features[-1:])
 
-    def asked(self) -> Session:
+    def asked(self) -> SubjectSession:
         """A session that holds the stream and the question: decoding goes on from here."""
         session = self.watched()
-        session.append_spans((self._question(),))
+        session.append_stream(Stream(()), self.features[:0], self.question)
         return session
 
-    def _holding(self, stream: Stream, features: Tensor) -> Session:
+    def _holding(self, stream: Stream, features: Tensor) -> SubjectSession:
         session = self.model.session()
-        spans = self._spans(stream, features)
-        if spans:
-            session.append_spans(spans)
+        session.append_stream(stream, features)
         return session
-
-    def _spans(self, stream: Stream, features: Tensor) -> tuple[Span, ...]:
-        # A session begins with the start token itself.
-        return self.model.spans(stream, features)[1:]
-
-    def _question(self) -> TextSpan:
-        return TextSpan(self.model.token_ids(self.question))
 
 
 def pick_sample(task: str, samples: Sequence[Sample]) -> Sample:

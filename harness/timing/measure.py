@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from harness import registry
+from harness.errors import UsageError
+from harness.loading import load_subject
 from harness.measure.cache import EntryCache
-from harness.measure.cell import load_job_model, load_task
+from harness.measure.cell import load_task
 from harness.measure.collector import frozen
 from harness.measure.latency import Repeats, collect, encode_section, fusion_sections
+from harness.measure.subject import Subject
 from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
 from harness.plan import CellJob
@@ -23,7 +26,6 @@ from harness.timing.plan import TimingJob
 from harness.timing.records import SYNTHETIC, MethodOutcome
 from harness.timing.rounds import Progress, Sections, interleave
 from harness.timing.synthetic import SyntheticFrames
-from harness.vlm import FusedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def time_size(job: TimingJob, progress: Progress) -> SizeResult:
 
     def maker(cell: CellJob) -> Callable[[], Sections]:
         def make() -> Sections:
-            workload = stream.workload(load_job_model(cell))
+            workload = stream.workload(load_subject(cell))
             if not encode:
                 encode.append(collect(encode_section(workload), device, Repeats()))
             return fusion_sections(workload)
@@ -96,7 +98,10 @@ class _Stream:
         names = "".join(frame.digest for frame in self._sample.stream.frames)
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
-    def workload(self, model: FusedModel) -> Workload:
+    def workload(self, model: Subject) -> Workload:
+        """Raises UsageError for a model whose frames cannot be appended one by one."""
+        if model.not_streamed is not None:
+            raise UsageError(f"it has no time per appended frame: {model.not_streamed}; use `harness eval`")
         key, encoder = self._key, model.encoder_digest
         if encoder not in self._encoded:
             self._encoded[encoder] = load_view(

@@ -103,6 +103,12 @@ def workload(models: dict[str, FusedModel], view: EncodedView) -> Callable[[str]
     return make
 
 
+def fused(load: Workload) -> FusedModel:
+    """The model of a workload, which is a fused one here."""
+    assert isinstance(load.model, FusedModel)
+    return load.model
+
+
 @pytest.fixture
 def job(pictures: type[Pictures], tmp_path: Path) -> Callable[..., CellJob]:
     """A job of the test task with random weights; keyword arguments change its key."""

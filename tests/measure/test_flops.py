@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from harness.measure.flops import count_flops
 from harness.measure.workload import Workload
+from tests.measure.conftest import fused
 
 
 @pytest.mark.parametrize("inference", [True, False])
@@ -40,9 +41,10 @@ def test_what_torch_cannot_count_is_none() -> None:
 @torch.inference_mode()
 def test_a_token_insertion_prefill_equals_the_analytic_count(workload: Callable[[str], Workload]) -> None:
     load = workload("token_insertion")
-    session = load.model.session()
+    model = fused(load)
+    session = model.session()
     counted = count_flops(lambda: load.prefill(session))
-    decoder = load.model.decoder
+    decoder = model.decoder
     width, rows = decoder.width, len(session.state.text) - 1  # The start token came with the session.
     tokens = load.features.shape[0] * load.features.shape[1]
     linear = sum(
@@ -51,8 +53,8 @@ def test_a_token_insertion_prefill_equals_the_analytic_count(workload: Callable[
         for module in decoder.block(index).modules()
         if isinstance(module, nn.Linear)
     )
-    connector = tokens * load.model.connector.project.in_features * width
-    times = len(load.features) * load.model.connector.time.in_features * width
+    connector = tokens * model.connector.project.in_features * width
+    times = len(load.features) * model.connector.time.in_features * width
     attention = len(decoder.blocks) * 2 * rows * (rows + 1) * width
     head = width * decoder.embed.num_embeddings
     assert counted == 2 * (rows * linear + connector + times + attention + head)

@@ -11,6 +11,7 @@ import torch
 from harness.measure import latency
 from harness.measure.latency import WARM_UPS, Repeats, Section, collect, fusion_sections, measure_latency
 from harness.measure.workload import Workload
+from harness.stream import Stream
 
 CPU = torch.device("cpu")
 
@@ -98,7 +99,7 @@ def test_appending_a_frame_equals_having_had_it_all_along(
     session = load.before_last_frame().fork()
     load.append_last_frame(session)
     assert session.state_bytes() == load.watched().state_bytes()
-    session.append_text(load.question)
+    session.append_stream(Stream(()), load.features[:0], load.question)
     torch.testing.assert_close(session.next_logits(), load.asked().next_logits(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(
         session.next_logits(), load.prefill(load.model.session()), rtol=1e-4, atol=1e-4

@@ -18,8 +18,10 @@ from harness.measure.memory import (
     reset_host_peak,
     state_bytes,
 )
+from harness.measure.subject import SubjectSession
 from harness.measure.workload import Workload
 from harness.session import Session
+from tests.measure.conftest import fused
 
 AllocatorPeak = Callable[[Callable[[], object]], int]
 
@@ -30,7 +32,7 @@ def inference() -> Iterator[None]:
         yield
 
 
-def tensors_of(session: Session) -> list[Tensor]:
+def tensors_of(session: SubjectSession) -> list[Tensor]:
     return [tensor for tensors in session.state_tensors().values() for tensor in tensors]
 
 
@@ -78,7 +80,7 @@ def test_nothing_but_the_state_outlives_a_prefill(method: str, workload: Callabl
     load = workload(method)
     counted = count_prefill(load, granule=1)
     outlived = counted.live_bytes - counted.resting_bytes - storage_bytes(tensors_of(load.asked()))
-    last_row = load.model.decoder.width * 4  # What the next token's logits are made from.
+    last_row = fused(load).decoder.width * 4  # What the next token's logits are made from.
     assert outlived == last_row
 
 
@@ -88,7 +90,7 @@ def test_a_planted_leak_in_a_method_is_seen(
     load = workload(method)
     clean = count_prefill(load)
     kept: list[Tensor] = []
-    fusion = type(load.model.fusion)
+    fusion = type(fused(load).fusion)
     layer = fusion.layer
 
     def leaking(self: object, i: int, block: object, h_rd: Tensor, step: object) -> Tensor:
@@ -110,6 +112,7 @@ def test_a_session_that_keeps_more_than_it_reports_is_refused(
     method: str, workload: Callable[[str], Workload]
 ) -> None:
     session = workload(method).watched()
+    assert isinstance(session, Session)
     larger = torch.zeros(1000, *session.state.text.keys[0].shape[1:])  # type: ignore[union-attr]
     session.state.text.keys[0] = larger[: len(session.state.text)]
     with pytest.raises(HarnessError, match="store copies instead of views"):

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from harness.errors import MediaError, UsageError
+from harness.measure import views
 from harness.measure.cache import EntryCache
 from harness.measure.views import encode, load_samples, load_view
 from harness.measure.workload import pick_sample
@@ -140,6 +141,21 @@ def test_features_are_those_of_each_samples_own_frames(model: FusedModel, cache:
     for sample in view.samples:
         alone = encode(model, sample.stream.frames, "cpu")
         torch.testing.assert_close(view.of(sample, "cpu"), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_features_that_are_too_large_are_made_when_asked_for(
+    model: FusedModel, cache: EntryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
+    for path in cache.folder.glob("*.safetensors"):
+        path.unlink()
+    monkeypatch.setattr(views, "MOST_BYTES", kept.features.nbytes - 1)
+    unkept = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
+    assert unkept.features.nbytes == 0
+    assert sum(path.suffix == ".safetensors" for path in cache.folder.iterdir()) == 1
+    for sample in kept.samples:
+        torch.testing.assert_close(unkept.of(sample, "cpu"), kept.of(sample, "cpu"), rtol=1e-4, atol=1e-5)
+    assert unkept.frames_digest == kept.frames_digest
 
 
 def test_another_encoder_has_other_features(

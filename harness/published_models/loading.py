@@ -1,0 +1,127 @@
+"""From a checkpoint's folder to a model that can be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.errors import UsageError
+from harness.modelfiles import CONFIG, read_json, weight_files
+from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
+from harness.published_models.chat import chat_of
+from harness.published_models.families import family_class
+from harness.published_models.family import Family
+from harness.published_models.model import PublishedModel
+from harness.published_models.source import check_code
+from harness.published_models.torchvision import check_torchvision
+from harness.settings import build_config
+
+
+def load_published(
+    folder: Path,
+    digest: str,
+    settings: Mapping[str, object] | None = None,
+    *,
+    seed: int | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+) -> PublishedModel:
+    """The checkpoint in a folder, in evaluation mode; ``seed`` draws random weights instead.
+
+    ``digest`` names the weights in the cache of encoded frames. Raises UsageError for a folder that lacks
+    something, whose weights do not fit or whose code is not trusted, InfrastructureError for a torchvision
+    that is in the way.
+    """
+    import transformers
+
+    check_code(str(folder), folder, None, trust_remote_code)
+    check_torchvision()
+    family = family_class(str(read_json(folder / CONFIG)["model_type"]))
+    config = _config(folder, trust_remote_code)
+    tokenizer = _tokenizer(folder, trust_remote_code)
+    images = family.image_processor(folder)
+    if seed is not None:
+        net = _random(family, config, seed, dtype, trust_remote_code)
+    else:
+        net = _read(family, folder, dtype, trust_remote_code)
+    adapter = family(net.to(device).eval(), images)
+    own = {name: value for name, value in (settings or {}).items() if name != CHECKPOINT}
+    if seed is not None:
+        digest = f"{digest}-{seed}-{folder.name}"
+    return PublishedModel(
+        adapter,
+        chat_of(folder, tokenizer, family.default_chat, family.placeholder),
+        tokenizer,
+        _stops(net, tokenizer),
+        f"{digest}-transformers-{transformers.__version__}",
+        build_config(PublishedConfig, own, f"method {METHOD!r}"),
+    ).eval()
+
+
+def _config(folder: Path, trust: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{folder / CONFIG} cannot be read ({reason}); copy the checkpoint again") from error
+
+
+def _tokenizer(folder: Path, trust: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(
+            f"{folder} has no tokenizer that can be read ({reason}); copy tokenizer.json and "
+            "tokenizer_config.json of the checkpoint too"
+        ) from None
+
+
+def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -> Any:
+    weight_files(folder)
+    cls = family.model_class()
+    try:
+        net, found = cls.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=trust,
+        )
+    except Exception as error:
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{folder} cannot be read ({reason}); copy the checkpoint again") from error
+    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    if wrong:
+        raise UsageError(
+            f"the weights in {folder} do not fit what {CONFIG} says: {len(wrong)} tensor(s) missing or of "
+            f"another shape, first {wrong[0]}; copy the checkpoint again"
+        )
+    return net
+
+
+def _random(family: type[Family], config: Any, seed: int, dtype: torch.dtype, trust: bool) -> Any:
+    cls = family.model_class()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if hasattr(cls, "_from_config"):
+            return cls._from_config(config, dtype=dtype)
+        return cls.from_config(config, dtype=dtype, trust_remote_code=trust)
+
+
+def _stops(net: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end an answer: the generation settings' and the tokenizer's."""
+    named = net.generation_config.eos_token_id
+    stops = {*(named if isinstance(named, list | tuple) else [named]), tokenizer.eos_token_id}
+    return frozenset(int(token) for token in stops if token is not None)
