@@ -25,9 +25,9 @@ PANEL_WIDTH = 3.1
 PANEL_HEIGHT = 2.05
 LEGEND_ROW = 0.16
 DPI = 200
-MOST_PIXELS = 1600
+MOST_PIXELS = 1240
 """Width of a page's picture."""
-PICTURE_COLORS = 96
+PICTURE_COLORS = 48
 INK = "#333333"
 FAINT = "#666666"
 
@@ -83,7 +83,8 @@ def render(figure: Figure) -> Drawing:
     bitmap, vector, page = BytesIO(), StringIO(), BytesIO()
     with style():
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        # Without an engine nothing is drawn twice; "none" would leave one that does nothing.
+        figure.set_layout_engine(None)
         figure.savefig(bitmap, format="png", dpi=DPI, metadata={"Software": None})
         figure.savefig(vector, format="svg", metadata={"Date": None})
         figure.savefig(page, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
