@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import warnings
+from io import BytesIO
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from harness.records import Ok, Record
 from harness.report.frame import records_to_frame
@@ -165,6 +167,16 @@ def test_a_label_that_is_no_method_of_the_report_has_a_look() -> None:
     plot, _ = drawn("memory")
     lines = draw(plot, {}).axes[0].lines
     assert any(line.get_color() == UNKNOWN.color for line in lines)
+
+
+def test_the_page_s_small_pictures_keep_every_method_s_colour() -> None:
+    records = [s.record(s.key(name, frames=frames)) for name in SHIPPED for frames in (1, 2)]
+    drawing = picture(curves(records_to_frame(records), "frames"), LOOKS)
+    assert len(drawing.webp) < len(drawing.png) / 2
+    pixels = np.asarray(Image.open(BytesIO(drawing.webp)).convert("RGB"), dtype=int).reshape(-1, 3)
+    for name, look in LOOKS.items():
+        color = [int(look.color[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (np.abs(pixels - color).max(axis=1) < 14).sum() >= 12, name
 
 
 def test_the_same_data_give_the_same_files() -> None:

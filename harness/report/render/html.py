@@ -73,7 +73,7 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
             css=Markup(_asset("page.css")),
             script=Markup(page_script),
             packed={name: script.packed for name, script in scripts.items()},
-            data=_packed(json.dumps(plots, allow_nan=False, separators=(",", ":")).encode()),
+            data=_packed(json.dumps(_shorter(plots), allow_nan=False, separators=(",", ":")).encode()),
         )
     )
 
@@ -109,7 +109,7 @@ class _Writer:
     def key(self, cell: Cell) -> str:
         """The number that a cell sorts by, empty where it has none."""
         if cell.key is not None:
-            return repr(float(cell.key))
+            return f"{cell.key:.9g}"
         found = _NUMBER.match(cell.text)
         return found[0].replace(",", "") if found else ""
 
@@ -199,6 +199,15 @@ def _environment() -> Environment:
 
 def _asset(name: str) -> str:
     return (resources.files("harness.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _shorter(value: Any) -> Any:
+    """The same with seven significant digits, which is more than a screen shows."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {name: _shorter(inner) for name, inner in value.items()}
+    return [_shorter(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _digest(script: str) -> str:

@@ -151,9 +151,11 @@ def _measured(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, look: Lo
             axes.vlines(x, low, high, color=look.color, alpha=0.16, linewidth=6)
     outside = np.array(series.hollow, dtype=bool) if series.hollow else np.zeros(len(x), dtype=bool)
     axes.plot(x, np.where(outside, np.nan, y), color=look.color, linewidth=1.4, zorder=2.5)
-    for first in np.nonzero(outside[:-1] | outside[1:])[0]:
-        pair = slice(first, first + 2)
-        axes.plot(x[pair], y[pair], color=look.color, linestyle=EXTRAPOLATED_LINE, linewidth=1.4, zorder=2.5)
+    first = np.nonzero(outside[:-1] | outside[1:])[0]
+    if len(first):
+        gap = np.full(len(first), np.nan)
+        pairs = [np.column_stack((values[first], values[first + 1], gap)).ravel() for values in (x, y)]
+        axes.plot(*pairs, color=look.color, linestyle=EXTRAPOLATED_LINE, linewidth=1.4, zorder=2.5)
     for hollow in (False, True):
         chosen = outside == hollow
         if chosen.any():
