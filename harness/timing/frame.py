@@ -34,6 +34,7 @@ SIZE_COLUMNS: dict[str, str] = {
 }
 TIMING_COLUMNS: dict[str, str] = {
     "method": "label; a second copy of a method ends in #2",
+    "method_name": "registered name",
     "phase": "prefill, per_frame or per_token; None where the method failed",
     "round": "from 0; equal rounds of one digest and phase are pairs",
     "ms": "milliseconds of one repetition",
@@ -65,8 +66,8 @@ def timings_to_frame(
     rows: list[dict[str, object]] = []
     for record, labels in zip(records, labels_of(records, defaults), strict=True):
         size = _size(record)
-        for label, outcome in zip(labels, record.outcomes, strict=True):
-            known = {"method": label, **size, "outcome": outcome.kind}
+        for label, method, outcome in zip(labels, record.key.methods, record.outcomes, strict=True):
+            known = {"method": label, "method_name": method.method, **size, "outcome": outcome.kind}
             if isinstance(outcome, Failed):
                 message = next(iter(outcome.message.splitlines()), "")
                 rows.append(known | {"failure": outcome.failure, "message": message})
