@@ -65,7 +65,7 @@ def timings_to_frame(
     """
     rows: list[dict[str, object]] = []
     for record, labels in zip(records, labels_of(records, defaults), strict=True):
-        size = _size(record)
+        size = size_of(record)
         for label, method, outcome in zip(labels, record.key.methods, record.outcomes, strict=True):
             known = {"method": label, "method_name": method.method, **size, "outcome": outcome.kind}
             if isinstance(outcome, Failed):
@@ -96,7 +96,7 @@ def ratios(records: Sequence[TimingRecord], defaults: Defaults = MappingProxyTyp
                         "first": first,
                         "second": second,
                         "phase": phase,
-                        **_size(record),
+                        **size_of(record),
                         "ratio": found.ratio,
                         "low": found.low,
                         "high": found.high,
@@ -121,7 +121,8 @@ def _timed(record: TimingRecord, labels: Sequence[str]) -> Iterator[tuple[str, T
             yield label, outcome
 
 
-def _size(record: TimingRecord) -> dict[str, object]:
+def size_of(record: TimingRecord) -> dict[str, object]:
+    """What all rows of a record share: :data:`SIZE_COLUMNS`."""
     key = record.key
     values = key.model_dump(include=set(SIZE_COLUMNS))
     weights = "random" if all(method.weights == "random" for method in key.methods) else "trained"
