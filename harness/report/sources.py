@@ -59,7 +59,7 @@ def counted_source(evidence: Evidence, records: Sequence[CountRecord]) -> Source
 
 
 def timing_source(evidence: Evidence, digests: Collection[str], phase: str, base: str) -> Source:
-    """The ratios of one phase to ``base``, the first method of those sizes, and the rounds they are made of."""
+    """The ratios of one phase to ``base``, the first method of those sizes, and the rounds behind them."""
     rows = [size_of(one) for one in evidence.timings]
     records = [one for one in evidence.timings if one.key.digest in digests]
     asked = conditions(rows, digests, _TIMING, TASK) | {"phase": [phase]}
