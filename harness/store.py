@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import gzip
 import hashlib
 import re
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from harness.errors import HarnessError, UsageError
 from harness.files import ABANDONED_S, TEMPORARY, remove_abandoned, replace_files, writing_to
@@ -41,6 +42,15 @@ _GRACE_S = 60.0
 other machines, one of them may be about to rename it."""
 _NUMBERS = re.compile(r'\[\n[^][{}"]*\]')
 """A list of numbers in indented JSON, to be put on one line; JSON text has no line breaks inside strings."""
+
+
+class _Grouped(BaseModel):
+    """All that the number of clips needs of an answered question."""
+
+    group: str
+
+
+_GROUPS = TypeAdapter(list[_Grouped])
 
 
 class RecordError(HarnessError):
@@ -137,6 +147,17 @@ class Store:
         Raises FileNotFoundError or, for a broken file and one that was not written with the cell's record,
         ValueError.
         """
+        return tuple(SampleOutcome.model_validate_json(line) for line in self._lines(digest))
+
+    def clips(self, digest: str) -> int:
+        """How many independent groups the cell's answered questions are in; the rest of them is not parsed,
+        which takes a quarter of the time.
+
+        Raises as :meth:`samples`.
+        """
+        return len({one.group for one in _GROUPS.validate_json(b"[%b]" % b",".join(self._lines(digest)))})
+
+    def _lines(self, digest: str) -> list[bytes]:
         packed = self.sidecar(digest).read_bytes()
         if not packed:
             raise ValueError("it is empty")
@@ -144,10 +165,9 @@ class Store:
             if load_record(self._path(digest)).samples_sha256 not in (None, _sha256(packed)):
                 raise ValueError("it was not written with the cell's record; measure the cell again")
         try:
-            lines = gzip.decompress(packed).splitlines()
+            return gzip.decompress(packed).splitlines()
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"it is not a whole gzip file ({error})") from error
-        return tuple(SampleOutcome.model_validate_json(line) for line in lines)
 
     def sidecar(self, digest: str) -> Path:
         """Where the cell's answered questions are: gzipped JSON lines."""
@@ -201,6 +221,18 @@ def record_text(record: BaseModel) -> str:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection, which walks through millions of answers again and again while they are read."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 @contextlib.contextmanager

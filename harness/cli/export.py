@@ -25,7 +25,9 @@ def export_command(
     out: Annotated[
         Path, typer.Option(help="File ending in .parquet, .csv or .jsonl; - is CSV on standard output.")
     ] = STDOUT,
-    table: Annotated[str, typer.Option(help="cells, kinds, points, answers or counted.")] = "cells",
+    table: Annotated[
+        str, typer.Option(help="cells, kinds, points, answers, counted, timings or ratios.")
+    ] = "cells",
     task: Annotated[Texts, typer.Option(help="Keep these tasks.")] = None,
     method: Annotated[
         Texts, typer.Option("--method", "--methods", help="Keep these methods: NAME, or NAME:FIELD=VALUE+...")
@@ -34,6 +36,13 @@ def export_command(
     resolution: Annotated[Texts, typer.Option(help="Keep these sizes: 64, or HEIGHTxWIDTH pixels.")] = None,
     seed: Annotated[Texts, typer.Option(help="Keep these seeds of models.")] = None,
     outcome: Annotated[Texts, typer.Option(help="Keep these outcomes: ok, failed, skipped.")] = None,
+    where: Annotated[
+        Texts,
+        typer.Option(
+            help="Keep rows whose column has one of the values; can be given again for another column.",
+            metavar="COLUMN=VALUE[,VALUE]",
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write the records of runs as one table, with typed columns and units in their names.
@@ -54,6 +63,7 @@ def export_command(
             "resolution": resolution,
             "seed": seed,
             "outcome": outcome,
+            "where": where,
         }
         with progress_line(sys.stderr) as show:
             made = export_table(runs, table, Selection.parse(options), show)

@@ -15,7 +15,7 @@ from harness.records import SampleOutcome, Timing
 from harness.stats.multiple import holm
 from harness.stats.paired import PairedDifference, PairedScores, paired_differences
 from harness.stats.seeds import SeedSpread, seed_difference
-from harness.store import Problem, Store
+from harness.store import Problem, Store, uncollected
 
 RANDOM = "random"
 
@@ -71,7 +71,8 @@ def compare_sides(pairs: Sequence[tuple[Side, Side]], filters: Filters | None = 
     Raises UsageError for a filter that no place meets.
     """
     filters = filters or Filters()
-    drafts = [_draft(pair, filters) for pair in pairs]
+    with uncollected():
+        drafts = [_draft(pair, filters) for pair in pairs]
     asked = [one for draft in drafts for _, there in draft.places for one in there]
     differences = paired_differences([one.paired for one in asked])
     adjusted = holm([difference.p_value for difference in differences])

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.errors import unknown
 from harness.report.frame import CELL_COLUMNS, IDENTITY, KIND_COLUMNS, POINT, SETTING
 from harness.report.points import MEAN_COLUMNS, MEDIAN_COLUMNS, SPREAD_COLUMNS
+from harness.timing.frame import RATIO_COLUMNS, TIMING_COLUMNS
 
 DType = Literal["string", "Int64", "Float64", "boolean"]
 """pandas' nullable types: the same whether or not a column has data."""
@@ -25,10 +27,11 @@ class Column:
 _INT = {
     "task_version", "batch", "view_seed", "frames", "height", "width", "seed", "parameters", "questions",
     "scored", "unparsed", "errors", "clips", "prefill_flops", "env_cpu_count", "env_threads",
+    "round", "inner", "rounds", "threads",
 }  # fmt: skip
 _FLOAT = {
     "side_px", "accuracy", "accuracy_low", "accuracy_high", "chance", "oracle_blind", "oracle_last_frame",
-    "duration_s",
+    "duration_s", "ms", "ratio", "low", "high",
 }  # fmt: skip
 _BOOLEAN = {"extrapolated", "env_dirty"}
 
@@ -138,6 +141,11 @@ COUNTED: Columns = {
     **_of_cells(name for name in CELL_COLUMNS if name.startswith("env_")),
 }
 
+TIMINGS, RATIOS = (
+    {**RUN, **{name: Column(_dtype(name), meaning) for name, meaning in described.items()}}
+    for described in (TIMING_COLUMNS, RATIO_COLUMNS)
+)
+
 OPEN: Mapping[str, Column] = {
     "state_KIND_bytes": Column("Int64", "kept at the end, one column per kind of state"),
     "at_peak_KIND_bytes": Column("Int64", "bytes at the peak, one column per kind; they add up to it"),
@@ -152,17 +160,19 @@ TABLES: Mapping[str, Columns] = {
     "points": POINTS,
     "answers": ANSWERS,
     "counted": COUNTED,
+    "timings": TIMINGS,
+    "ratios": RATIOS,
 }
 
 
 def column(table: Columns, name: str) -> Column:
-    """What a column is."""
+    """What a column is; raises UsageError for a name that no column of the table can have."""
     if name in table:
         return table[name]
     for pattern, known in OPEN.items():
         if re.fullmatch(re.sub("KIND|NAME", ".+", pattern), name):
             return known
-    raise AssertionError(f"column {name!r} has no type")
+    raise unknown("column", name, table)
 
 
 def document() -> str:

@@ -1,19 +1,19 @@
-"""Which rows are exported: by task, method, frames, resolution, seed and outcome."""
+"""Which rows are exported: by task, method, frames, resolution, seed and outcome, or by any column."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar, get_args
 
 from harness import settings
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError
+from harness.export.where import Row, Where, unknown_value
 from harness.records import Failed, Ok, Skipped
 from harness.report.frame import resolution_label
 from harness.spec import check_choice, parse_ints, parse_resolutions
 
-Row = Mapping[str, object]
 T = TypeVar("T")
 
 OUTCOMES = tuple(get_args(kind.model_fields["kind"].annotation)[0] for kind in (Ok, Failed, Skipped))
@@ -30,6 +30,8 @@ class Selection:
     resolution: tuple[tuple[int, int], ...] | None = None
     seed: tuple[int, ...] | None = None
     outcome: tuple[str, ...] | None = None
+    where: tuple[Where, ...] = ()
+    """Conditions on any column of the table."""
 
     @classmethod
     def parse(cls, options: Mapping[str, Sequence[str] | None]) -> Self:
@@ -46,6 +48,7 @@ class Selection:
             resolution=taken("resolution", parse_resolutions),
             seed=taken("seed", lambda texts: parse_ints("seed", texts)),
             outcome=taken("outcome", _words),
+            where=Where.parse(options.get("where") or ()),
         )
         for name, value in made.given().items():
             if not value:
@@ -69,7 +72,7 @@ class Selection:
         return {name: value for name, value in values.items() if value is not None}
 
     def rows(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that are kept, in their order.
+        """The rows that the options keep, in their order.
 
         Raises UsageError for an option that the rows have no column for, and for a value that none of them
         has.
@@ -82,16 +85,17 @@ class Selection:
             known = {value for of_row in values for value in of_row}
             for value in wanted:
                 if rows and option != "outcome" and value not in known:
-                    raise _unknown(option, value, known)
+                    raise unknown_value(option, value, known)
             kept = [row for row in kept if not _values(row, option).isdisjoint(wanted)]
         return kept
 
     def __str__(self) -> str:
-        """As on the command line."""
-        return " ".join(
-            f"--{name} {shlex.quote(settings.join([str(one) for one in values], ','))}"
-            for name, values in self.given().items()
-        )
+        """As on the command line; empty where nothing is selected."""
+        options = [
+            (name, settings.join([str(one) for one in values], ",")) for name, values in self.given().items()
+        ]
+        options += [("where", str(one)) for one in self.where]
+        return " ".join(f"--{name} {shlex.quote(text)}" for name, text in options)
 
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:
@@ -100,11 +104,3 @@ def _words(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _values(row: Row, option: str) -> set[object]:
     return {row["method"], row["method_name"]} if option == "method" else {row[option]}
-
-
-def _unknown(option: str, value: object, known: Collection[object]) -> UsageError:
-    numbers = [one for one in known if isinstance(one, int)]
-    if not numbers:
-        return unknown(option, str(value), map(str, known))
-    listed = ", ".join(map(str, sorted(numbers)))
-    return UsageError(f"unknown {option} {value}: the records have {listed}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from harness.report.render import html
 from harness.report.render.drawing import draw_all
 from harness.report.render.texts import FOLDER, stale, texts
 from harness.report.text import csv_cell
+from harness.store import uncollected
 
 CSV_FILES = {
     "cells.csv": "one row per cell, every measure, units in the column names",
@@ -47,7 +46,7 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
     for a folder that is not a run's and InfrastructureError when the report cannot be written; an older
     report stays whole then.
     """
-    with _uncollected():
+    with uncollected():
         files = _made(run_dir)
     folder = run_dir / "report" if out is None else out
     _write(folder, files)
@@ -69,18 +68,6 @@ def _made(run_dir: Path) -> dict[str, bytes]:
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
     files[PAGE] = html.render(whole, pictures).encode()
     return files | texts(whole)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection, which walks through millions of answers again and again while they are read."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def without_failed(whole: Document, tried: Mapping[str, Drawing | Exception]) -> Document:

@@ -17,11 +17,14 @@ from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
 from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
 from harness.report.plausible import doubt, misfit
-from harness.settings import build_config, config_json
+from harness.settings import build_config, config_json, join
 from harness.store import Problem, Store, load_records
 from harness.timing.records import TimingRecord
 from harness.timing.store import FOLDER as TIMINGS
 from harness.timing.store import load_timings
+
+OPTIONS = ("task", "frames", "resolution", "seed")
+"""Columns that ``harness export`` has options for, which mean the same as a condition on the column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +47,13 @@ class Evidence:
     defaults: Defaults = field(default_factory=dict)
     """Default configs of the methods that are known here, which labels leave out."""
 
-    def export(self, table: str = "cells", **filters: object) -> str:
-        """The command that lists the records behind a number; values are one or several, in order."""
+    def export(self, table: str = "cells", **filters: Sequence[object]) -> str:
+        """The command that lists the records behind a number: columns with their values, None for no data."""
         words = ["harness", "export", self.run]
         words += [] if table == "cells" else ["--table", table]
-        for name, value in filters.items():
-            values = value if isinstance(value, (list, tuple)) else [value]
-            words += [f"--{name.replace('_', '-')}", ",".join(str(one) for one in values)]
+        for name, values in filters.items():
+            text = join(["" if one is None else str(one) for one in values], ",")
+            words += [f"--{name}", text] if name in OPTIONS else ["--where", f"{name}={text}"]
         return shlex.join(words)
 
 

@@ -34,6 +34,7 @@ SIZE_COLUMNS: dict[str, str] = {
 }
 TIMING_COLUMNS: dict[str, str] = {
     "method": "label; a second copy of a method ends in #2",
+    "method_name": "registered name",
     "phase": "prefill, per_frame or per_token; None where the method failed",
     "round": "from 0; equal rounds of one digest and phase are pairs",
     "ms": "milliseconds of one repetition",
@@ -64,9 +65,9 @@ def timings_to_frame(
     """
     rows: list[dict[str, object]] = []
     for record, labels in zip(records, labels_of(records, defaults), strict=True):
-        size = _size(record)
-        for label, outcome in zip(labels, record.outcomes, strict=True):
-            known = {"method": label, **size, "outcome": outcome.kind}
+        size = size_of(record)
+        for label, method, outcome in zip(labels, record.key.methods, record.outcomes, strict=True):
+            known = {"method": label, "method_name": method.method, **size, "outcome": outcome.kind}
             if isinstance(outcome, Failed):
                 message = next(iter(outcome.message.splitlines()), "")
                 rows.append(known | {"failure": outcome.failure, "message": message})
@@ -95,7 +96,7 @@ def ratios(records: Sequence[TimingRecord], defaults: Defaults = MappingProxyTyp
                         "first": first,
                         "second": second,
                         "phase": phase,
-                        **_size(record),
+                        **size_of(record),
                         "ratio": found.ratio,
                         "low": found.low,
                         "high": found.high,
@@ -120,7 +121,8 @@ def _timed(record: TimingRecord, labels: Sequence[str]) -> Iterator[tuple[str, T
             yield label, outcome
 
 
-def _size(record: TimingRecord) -> dict[str, object]:
+def size_of(record: TimingRecord) -> dict[str, object]:
+    """What all rows of a record share: :data:`SIZE_COLUMNS`."""
     key = record.key
     values = key.model_dump(include=set(SIZE_COLUMNS))
     weights = "random" if all(method.weights == "random" for method in key.methods) else "trained"

@@ -20,10 +20,17 @@ from harness.export.write import to_csv
 from harness.records import Failed, Inputs, PluginFile, Record, Skipped
 from harness.report.frame import CELL_COLUMNS
 from harness.store import Store
+from harness.timing.store import open_timings, write_timing
 from tests.report import synthetic as s
+from tests.timing import made as timing
 
 ROOT = Path(__file__).parents[2]
 COUNTED = ROOT / "tests" / "store" / "corpus" / "counted_v1"
+
+
+def folder_of(table: str, run: Path) -> Path:
+    """The run that has rows of a table; cells, kinds, points and answers are of one."""
+    return {"counted": COUNTED, "timings": run / "timed", "ratios": run / "timed"}.get(table, run)
 
 
 def write(folder: Path, records: list[Record]) -> Path:
@@ -35,7 +42,13 @@ def write(folder: Path, records: list[Record]) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("run"), s.run(frames=(1, 16), resolutions=(64,), seeds=(0, 1)))
+    made = write(tmp_path_factory.mktemp("run"), s.run(frames=(1, 16), resolutions=(64,), seeds=(0, 1)))
+    open_timings(made / "timed")
+    for frames in (1, 4):
+        times = {"casa": timing.around(3), "vanilla_ca": timing.around(frames), "casa #2": timing.around(3)}
+        write_timing(made / "timed", timing.record(times, frames))
+    write_timing(made / "timed", timing.record({"casa": [2.0], "mllama": timing.FAILED}, 8, rounds=1))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +56,7 @@ def files(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every table as Parquet, CSV and JSON lines."""
     folder = tmp_path_factory.mktemp("files")
     for table in TABLES:
-        made = export_table([COUNTED if table == "counted" else run], table)
+        made = export_table([folder_of(table, run)], table)
         assert made.problems == ()
         for suffix in ("parquet", "csv", "jsonl"):
             write_table(made, folder / f"{table}.{suffix}")
@@ -247,6 +260,81 @@ def test_options_without_a_column_do_not_apply() -> None:
     assert len(export_table([COUNTED], "counted", Selection(outcome=("ok",), frames=(2,))).frame) == 1
 
 
+CONDITIONS: list[tuple[str, list[str], int]] = [
+    ("cells", ["frames=16", "method=casa"], 2),
+    ("cells", ["seed=0", "seed=1", "outcome=ok", "env_gpu="], 10),
+    ("cells", ["failure=out_of_memory"], 2),
+    ("cells", ["failure="], 10),
+    ("kinds", ["kind=motion", "frames=16"], 4),
+    ("points", ["models=2", "frames=16"], 2),
+    ("answers", ["sample=clip0", "kind=motion", "seed=1", "frames=16", "method=casa"], 4),
+    ("counted", ["outcome=ok", "frames=2"], 1),
+    ("timings", ["phase=prefill", "method=casa #2"], 14),
+    ("timings", ["ms=2"], 3),
+    ("timings", ["phase="], 1),
+    ("ratios", ["first=casa", "second=vanilla_ca", "phase=prefill"], 2),
+]
+
+
+@pytest.mark.parametrize(("table", "where", "count"), CONDITIONS)
+def test_conditions_hold_for_any_column(run: Path, table: str, where: list[str], count: int) -> None:
+    frame = export_table([folder_of(table, run)], table, Selection.parse({"where": where})).frame
+    assert len(frame) == count
+
+
+@pytest.mark.parametrize(
+    ("table", "where", "message"),
+    [
+        ("cells", "framse=1", "unknown column 'framse': did you mean 'frames'"),
+        ("points", "digest=0", "unknown column 'digest': did you mean 'digests'"),
+        ("cells", "frames", "--where 'frames' is no condition; give COLUMN=VALUE"),
+        ("cells", "frames=one", "frames 'one' is not a whole number"),
+        ("cells", "accuracy=good", "accuracy 'good' is not a number"),
+        ("cells", "env_dirty=maybe", "env_dirty 'maybe' is not true or false"),
+        ("cells", "frames=", "frames has data in every row"),
+        ("kinds", "kind=moton", "unknown kind 'moton': did you mean 'motion'"),
+        ("counted", "mode=prefil", "unknown mode 'prefil': did you mean 'prefill'"),
+        ("timings", "ms=0", "unknown ms 0.0: the records have 0.9.*, 2.0, .* and 2 more"),
+    ],
+)
+def test_conditions_that_nothing_can_meet_are_explained(
+    run: Path, table: str, where: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        export_table([folder_of(table, run)], table, Selection.parse({"where": [where]}))
+
+
+def test_ratios_are_those_of_the_rounds(files: Path) -> None:
+    """By SQL: the median over rounds of one method's time divided by the other's."""
+    rows = select(
+        files,
+        """SELECT median(one.ms / two.ms), any_value(ratio), any_value(ratios.rounds), count(*)
+        FROM ratios JOIN timings one
+        ON (ratios.digest, first, ratios.phase) = (one.digest, one.method, one.phase)
+        JOIN timings two ON (two.digest, two.phase, two.round, two.method)
+        = (one.digest, one.phase, one.round, second)
+        GROUP BY ratios.digest, first, second, ratios.phase""",
+    )
+    assert len(rows) == 2 * 3 * 3
+    for ratio, shown, rounds, count in rows:
+        assert (shown, rounds) == (pytest.approx(ratio), count)
+
+
+def test_the_number_of_clips_is_that_of_the_answers(tmp_path: Path) -> None:
+    record = s.record(s.key())
+    groups = ['"group":"a"', '"group":"a"', "b\\", "é"]
+    answers = [
+        one.model_copy(update={"group": group, "question": f'"group":"{index}"'})
+        for index, (one, group) in enumerate(zip(s.samples(record), groups, strict=False))
+    ]
+    store = Store(tmp_path).open()
+    store.write(record, answers)
+    assert store.clips(record.key.digest) == 3 == len({one.group for one in answers})
+    store.sidecar(record.key.digest).write_bytes(b"")
+    with pytest.raises(ValueError, match="it is empty"):
+        store.clips(record.key.digest)
+
+
 def test_unknown_tables_and_folders_are_the_users_errors(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown table 'cell': did you mean 'cells'"):
         export_table([run], "cell")
@@ -254,6 +342,8 @@ def test_unknown_tables_and_folders_are_the_users_errors(run: Path, tmp_path: Pa
         export_table([tmp_path])
     with pytest.raises(UsageError, match="holds no folder 'counted'"):
         export_table([run], "counted")
+    with pytest.raises(UsageError, match="holds no folder 'timings'"):
+        export_table([run], "ratios")
     with pytest.raises(UsageError, match="no run is given"):
         export_table([])
 

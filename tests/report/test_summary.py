@@ -67,7 +67,10 @@ def test_the_advice_says_what_to_take_and_why() -> None:
     assert (frames, video_length) == ("300", "5 minutes")
     assert [entry.partition(" ")[0] for entry in entries] == ["casa"] * 2 + ["token_insertion"] * 2
     assert [entry.partition(", ")[2] for entry in entries] == ["10 GiB"] * 2 + ["31 GiB"] * 2
-    assert budget.source.records == ("harness export 'runs/a b' --table counted --resolution 448",)
+    assert budget.source.records == (
+        "harness export 'runs/a b' --table counted --where mode=prefill --where backbone=large "
+        "--resolution 448",
+    )
     (command,) = budget.source.measure
     assert "harness bench --methods token_insertion,vanilla_ca,casa" in command
     assert "--backbone large --mode prefill --frames 60,300,3600 --resolution 448" in command

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from harness.counting.records import CountRecord
 from harness.report.document import Column, Source, Table, cell
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
 from harness.report.points import rows_of
+from harness.report.sources import cells_source, counted_source
 from harness.report.text import numbered
 
 _SCENARIO = tuple[str, str, str, str, int, int, int]
@@ -18,6 +20,8 @@ def beside_cells(evidence: Evidence) -> Table | None:
     scenarios = _scenarios(evidence)
     ratios: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     sizes: dict[tuple[str, str, str], set[tuple[int, str]]] = defaultdict(set)
+    digests: dict[str, set[str]] = defaultdict(set)
+    used: list[CountRecord] = []
     ok = evidence.cells[evidence.cells["outcome"] == "ok"]
     for row in rows_of(ok):
         kernels = "cuda" if str(row["device"]).startswith("cuda") else "cpu"
@@ -32,11 +36,13 @@ def beside_cells(evidence: Evidence) -> Table | None:
         )
         if place in scenarios:
             group = (row["task"], row["method"], row["memory_source"])
-            ratios[group].append(row["peak_bytes"] / scenarios[place])
+            ratios[group].append(row["peak_bytes"] / _peak(scenarios[place]))
+            digests[row["task"]].add(row["digest"])
+            used.append(scenarios[place])
             sizes[group].add((row["frames"], row["resolution"]))
     if not ratios:
         return None
-    tasks = dict.fromkeys(task for task, _, _ in ratios)
+    cells = [cells_source(evidence, of_task, measure=False) for of_task in digests.values()]
     return Table(
         name="cells_beside_scenarios",
         caption=(
@@ -65,7 +71,9 @@ def beside_cells(evidence: Evidence) -> Table | None:
         ),
         methods=tuple(method for _, method, _ in ratios),
         source=Source(
-            records=(*(evidence.export(task=task) for task in tasks), evidence.export("counted")),
+            records=tuple(
+                command for one in (*cells, counted_source(evidence, used)) for command in one.records
+            ),
         ),
     )
 
@@ -73,13 +81,18 @@ def beside_cells(evidence: Evidence) -> Table | None:
 _SOURCES = {"counted": "live tensors on a CPU", "cuda": "a GPU's allocator"}
 
 
-def _scenarios(evidence: Evidence) -> dict[_SCENARIO, int]:
-    """Peak bytes of the prefill without text between the frames."""
+def _scenarios(evidence: Evidence) -> dict[_SCENARIO, CountRecord]:
+    """The counted prefills without text between the frames."""
     labels = method_labels([record.key for record in evidence.counted], evidence.defaults)
-    found: dict[_SCENARIO, int] = {}
+    found: dict[_SCENARIO, CountRecord] = {}
     for record, label in zip(evidence.counted, labels, strict=True):
         key = record.key
         if record.peak is not None and key.mode == "prefill" and not key.text_per_frame:
             place = (label, key.backbone, key.dtype, key.kernels, key.frames, key.height, key.width)
-            found[place] = record.peak.peak_bytes
+            found[place] = record
     return found
+
+
+def _peak(record: CountRecord) -> int:
+    assert record.peak is not None
+    return record.peak.peak_bytes

@@ -9,12 +9,12 @@ import pandas as pd
 
 from harness.budget import RESERVE
 from harness.report.advice import CARDS, Choice, choose, duration, important
-from harness.report.again import count_again
 from harness.report.counted import Peaks
 from harness.report.document import Column, Source, Table, cell
 from harness.report.evidence import Evidence
 from harness.report.points import at, numeric
 from harness.report.sections.task import Setting
+from harness.report.sources import counted_source
 from harness.report.text import listed, number, numbered
 from harness.report.verdicts import Ranking, ranking, verdict
 from harness.units import bytes_text, parse_bytes
@@ -97,10 +97,7 @@ def table(peaks: Peaks, lead: Ranked | None, evidence: Evidence, name: str) -> T
 def source(peaks: Peaks, evidence: Evidence) -> Source:
     """The counted scenarios of one mode, backbone and resolution."""
     records = [one for one in peaks.scene.records if (one.key.height, one.key.width) == peaks.size]
-    return Source(
-        records=(evidence.export("counted", resolution=peaks.pixels),),
-        measure=tuple(count_again([record.key for record in records])),
-    )
+    return counted_source(evidence, records)
 
 
 def sentences(peaks: Peaks, found: Sequence[Ranked]) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from harness.report.again import time_again
-from harness.report.document import Block, Cell, Column, Items, Section, Source, Table, Text, cell
+from harness.report.document import Block, Cell, Column, Items, Section, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.points import rows_of
+from harness.report.sources import timing_source
 from harness.report.text import NO_DATA, known, number, numbered
 from harness.timing.crossings import Crossing, crossings, sentence
 from harness.timing.frame import labels_of, ratios
@@ -93,11 +93,7 @@ def _table(rows: pd.DataFrame, phase: str, base: str, stem: str, evidence: Evide
             for label, found in cells.items()
         ),
         methods=tuple(cells),
-        source=Source(
-            measure=(
-                time_again([one for one in evidence.timings if one.key.digest in digests], evidence.run),
-            )
-        ),
+        source=timing_source(evidence, digests, phase, base),
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from harness.budget import usable_bytes
 from harness.report.advice import CARDS
-from harness.report.again import count_again
 from harness.report.counted import Peaks, Scene, memory_crossings, scenes, video_peaks
 from harness.report.document import Block, Cell, Column, Figure, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
@@ -17,6 +16,7 @@ from harness.report.plots.memory import KINDS
 from harness.report.sections import budgets
 from harness.report.sections.beside_cells import beside_cells
 from harness.report.sections.task import Setting
+from harness.report.sources import counted_source
 from harness.report.text import NO_DATA, number
 from harness.scaling import Fit, Order, frames_that_fit
 from harness.units import bytes_text
@@ -53,7 +53,7 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
     blocks: list[Block] = []
     if not main.peaks:
         return [Text("None of these scenarios could be counted; Provenance says why.")]
-    source = _source(scene, evidence)
+    source, here = counted_source(evidence, scene.records), budgets.source(main, evidence)
     if len(main.frames) > 1:
         records = [one for one in scene.records if (one.key.height, one.key.width) == main.size]
         blocks.append(
@@ -61,12 +61,12 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
                 name=f"{stem}_kinds",
                 caption=f"Counted memory at the peak by kind of tensor, {main.pixels} pixels",
                 plot=memory_by_kind(records, evidence.defaults),
-                source=budgets.source(main, evidence),
+                source=here,
             )
         )
-    blocks += [_by_frames(main, f"{stem}_peaks", source), _by_kind(main, f"{stem}_at_peak", source)]
+    blocks += [_by_frames(main, f"{stem}_peaks", here), _by_kind(main, f"{stem}_at_peak", evidence)]
     if len(sizes) > 1:
-        blocks.append(_by_pixels(sizes, f"{stem}_pixels", source))
+        blocks.append(_by_pixels(sizes, f"{stem}_pixels", evidence))
     mine = [one for one in orders if _belongs(one, scene)]
     if mine:
         blocks.append(_laws(mine, scene, f"{stem}_laws", source))
@@ -93,7 +93,7 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
                     )
                     for one in crossings
                 ),
-                source=source,
+                source=here,
             )
         )
     return blocks
@@ -118,7 +118,7 @@ def _peak(peaks: Peaks, label: str, frames: int) -> Cell:
     return cell("not counted" if frames in peaks.missing.get(label, {}) else NO_DATA)
 
 
-def _by_kind(peaks: Peaks, name: str, source: Source) -> Table:
+def _by_kind(peaks: Peaks, name: str, evidence: Evidence) -> Table:
     """At the most frames at which each method was counted."""
     last = {label: max(by_frames) for label, by_frames in peaks.peaks.items()}
     shown = {label: peaks.peaks[label][frames] for label, frames in last.items()}
@@ -149,11 +149,19 @@ def _by_kind(peaks: Peaks, name: str, source: Source) -> Table:
             for label, peak in shown.items()
         ),
         methods=tuple(shown),
-        source=source,
+        source=counted_source(
+            evidence,
+            [
+                record
+                for record, label in zip(peaks.scene.records, peaks.scene.labels, strict=True)
+                if (record.key.height, record.key.width) == peaks.size
+                and record.key.frames == last.get(label)
+            ],
+        ),
     )
 
 
-def _by_pixels(sizes: Sequence[Peaks], name: str, source: Source) -> Table:
+def _by_pixels(sizes: Sequence[Peaks], name: str, evidence: Evidence) -> Table:
     """At the number of frames that the most resolutions share."""
     counts = {frames for peaks in sizes for frames in peaks.frames}
     frames = max(counts, key=lambda count: (sum(count in peaks.frames for peaks in sizes), count))
@@ -165,7 +173,9 @@ def _by_pixels(sizes: Sequence[Peaks], name: str, source: Source) -> Table:
         columns=(Column("method", numeric=False), *(Column(peaks.pixels) for peaks in shown)),
         rows=tuple((cell(label), *(_peak(peaks, label, frames) for peaks in shown)) for label in methods),
         methods=tuple(methods),
-        source=source,
+        source=counted_source(
+            evidence, [record for record in shown[0].scene.records if record.key.frames == frames]
+        ),
     )
 
 
@@ -285,13 +295,6 @@ def _belongs(one: Declared, scene: Scene) -> bool:
 
 def _labels(scene: Scene) -> Mapping[str, str]:
     return {record.key.digest: label for record, label in zip(scene.records, scene.labels, strict=True)}
-
-
-def _source(scene: Scene, evidence: Evidence) -> Source:
-    return Source(
-        records=(evidence.export("counted", resolution=[resolution_label(*size) for size in scene.sizes()]),),
-        measure=tuple(count_again([record.key for record in scene.records])),
-    )
 
 
 def _bytes(amount: int) -> Cell:

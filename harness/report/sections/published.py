@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,13 +10,13 @@ import pandas as pd
 from harness import published
 from harness.counting.records import CountRecord
 from harness.published import Equals
-from harness.report.again import count_again
 from harness.report.document import Block, Cell, Column, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
-from harness.report.points import rows_of
+from harness.report.points import at, rows_of
 from harness.report.sections.budgets import Ranked, ranked
 from harness.report.sections.task import Setting
+from harness.report.sources import PLACE, cells_source, counted_source
 from harness.report.text import NO_DATA, known, number
 from harness.units import bytes_text
 
@@ -107,16 +107,7 @@ def _session(
         ),
         rows=tuple(rows),
         methods=tuple(row[0].text for row in rows),
-        source=Source(
-            records=(
-                evidence.export(
-                    "counted",
-                    resolution=equals.scenario["height"],
-                    frames=sorted({one.key.frames for one in records}),
-                ),
-            ),
-            measure=tuple(count_again([record.key for record in records])),
-        ),
+        source=counted_source(evidence, records),
     )
 
 
@@ -142,6 +133,7 @@ def _relative(
     figures = frame.set_index("model").select_dtypes("number")
     changes = 100 * (figures / figures.loc[equals.baseline] - 1).mean(axis="columns")
     models = [model for model in figures.index if model in equals.methods and model != equals.baseline]
+    labels = {base, *(equals.methods[model] for model in models)}
     return Table(
         name=f"beside_{name}",
         caption=(
@@ -165,12 +157,21 @@ def _relative(
         methods=tuple(equals.methods[model] for model in models),
         source=Source(
             records=tuple(
-                evidence.export(task=one.setting.values["task"], frames=one.setting.place[0])
+                command
                 for one in here
-                if one.setting.place is not None
+                for command in cells_source(
+                    evidence, _digests(one.setting, labels), named=PLACE, measure=False
+                ).records
             )
         ),
     )
+
+
+def _digests(setting: Setting, labels: Collection[str]) -> set[str]:
+    """The cells of those methods where methods are compared."""
+    assert setting.place is not None
+    there = at(setting.cells, setting.place)
+    return set(there.loc[there["method"].isin(list(labels)), "digest"])
 
 
 def _change(one: Ranked, label: str, base: str) -> Cell:

@@ -9,7 +9,6 @@ from typing import ParamSpec
 
 import pandas as pd
 
-from harness.report.command import reproduce
 from harness.report.comparisons import Comparison, compare
 from harness.report.document import Block, Figure, Items, Notice, Section, Source, Text
 from harness.report.evidence import Evidence
@@ -22,6 +21,7 @@ from harness.report.plots.model import Plot
 from harness.report.plots.tradeoff import tradeoff
 from harness.report.points import at, numeric, over_models, place_name, reference_point
 from harness.report.setting_words import near_chance, setting_in_words
+from harness.report.sources import PLACE, cells_source
 from harness.report.tables import (
     accuracy_table,
     comparison_table,
@@ -218,17 +218,10 @@ def _pairs(setting: Setting, evidence: Evidence) -> Section | None:
 
 def _source(setting: Setting, evidence: Evidence, *, here: bool = False, table: str = "cells") -> Source:
     """The records of the setting, at its place only where ``here``."""
-    filters: dict[str, object] = {"task": setting.values["task"]}
-    digests = set(setting.cells["digest"])
     if here and setting.place is not None:
-        frames, height, width = setting.place
-        filters |= {
-            "frames": frames,
-            "resolution": height if height == width else f"{height}x{width}",
-        }
-        digests = set(at(setting.cells, setting.place)["digest"])
-    records = [record for record in evidence.records if record.key.digest in digests]
-    return Source(records=(evidence.export(table, **filters),), measure=tuple(reproduce(records)))
+        there = at(setting.cells, setting.place)
+        return cells_source(evidence, set(there["digest"]), table, named=PLACE)
+    return cells_source(evidence, set(setting.cells["digest"]), table)
 
 
 def _setting_line(setting: Mapping[str, object]) -> str:
