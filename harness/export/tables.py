@@ -85,7 +85,7 @@ def export_table(
 
 
 def _meeting(conditions: Sequence[Where], table: str, rows: list[Row], every: Sequence[Row]) -> list[Row]:
-    """The rows that meet every condition, each of which names values that ``every`` row is asked for."""
+    """The rows that meet every condition, whose values some row of ``every`` has to have."""
     tests = [one.keeps(TABLES[table], every) for one in conditions]
     return [row for row in rows if all(test(row) for test in tests)]
 

@@ -43,7 +43,7 @@ class Where:
         """Whether a row has one of the values.
 
         Raises UsageError for a column that the table does not have, and for a value that is not of the
-        column's type or that none of ``every`` row has.
+        column's type or that none of the rows ``every`` has.
         """
         dtype = column(table, self.column).dtype
         wanted = {_typed(self.column, text, dtype) for text in self.values}

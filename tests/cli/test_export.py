@@ -44,6 +44,12 @@ def test_csv_goes_to_standard_output(run: Path) -> None:
     assert done.stderr == ""
 
 
+def test_conditions_can_be_given_again(run: Path) -> None:
+    done = export(run, "--where", "outcome=ok", "--where", "seed=0,1", "--where", "failure=")
+    assert done.exit_code == 0, done.stderr
+    assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 2
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_a_file_is_replaced_whole(run: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / "new" / f"a.{suffix}"
@@ -68,6 +74,7 @@ def test_nothing_to_export_is_no_success_and_writes_nothing(run: Path, tmp_path:
     [
         (("--out", "a.xlsx"), "'a.xlsx' has no known form; end it in .parquet, .csv, .jsonl"),
         (("--table", "cell"), "unknown table 'cell': did you mean 'cells'?"),
+        (("--where", "sed=1"), "unknown column 'sed': did you mean 'seed'"),
         (("--method", "cassa"), "unknown method 'cassa': did you mean 'casa'?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,11 +95,11 @@ def test_accuracies_are_the_means_of_the_cells_that_are_listed(shown: Shown) -> 
         table = shown.table(f"{task}_accuracy")
         (command,) = table.source.records
         places = frame_of(command).groupby(["method", "frames", "resolution"], sort=False)
-        means = places["accuracy"].mean()
+        means: dict[object, float] = {place: float(cells.mean()) for place, cells in places["accuracy"]}
         assert len(means) == len(table.rows)
         for label, row in zip(table.methods, table.rows, strict=True):
             place = (label, row[1].key, row[2].text)
-            if not pd.isna(means[place]):
+            if row[3].key is not None or not math.isnan(means[place]):
                 assert row[3].key == pytest.approx(means[place]), place
 
 
@@ -133,7 +134,7 @@ def test_scenarios_beside_cells_and_beside_published_figures_are_exact(shown: Sh
     assert set(pairs["digest_y"]) == set(counted["digest"])
     published = shown.table("beside_casa_v2_streaming_h100")
     (command,) = published.source.records
-    assert sorted(frame_of(command)["peak_bytes"]) == sorted(row[5].key for row in published.rows)
+    assert set(frame_of(command)["peak_bytes"]) == {row[5].key for row in published.rows}
 
 
 @pytest.fixture
