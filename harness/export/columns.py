@@ -95,11 +95,13 @@ ANSWERS: Columns = {
     "kind": Column("string", "kind of question"),
     "prediction": Column("string", "what the model answered; None where it could not be asked"),
     "answer": Column("string", "what is right"),
-    "status": Column("string", "scored, unparsed (counts as wrong) or error (does not count)"),
+    "status": Column("string", "scored, unparsed (counts as wrong), error or out_of_memory (do not count)"),
+    "reason": Column("string", "why there is no score; None where there is one, or none was given"),
     "value": Column("Float64", "score, 0..1"),
     "chance": Column("Float64", "expected score of a uniform guess"),
     "oracle_blind": Column("Float64", "score of the oracle that sees the question only"),
     "oracle_last_frame": Column("Float64", "score of the oracle that sees the last frame and the question"),
+    "frames_digest": Column("string", "hash of the sample's frames; None in records that do not tell it"),
 }
 
 COUNTED: Columns = {

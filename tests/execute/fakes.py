@@ -189,7 +189,7 @@ def says_nothing(job: CellJob, progress: Progress) -> SimpleNamespace:
 def nan_measures(job: CellJob, progress: Progress) -> SimpleNamespace:
     result = good(job, progress)
     memory = result.measures.memory
-    timing = Timing(raw_ms=(float("nan"),))
+    timing = Timing.model_construct(raw_ms=(float("nan"),))
     latency = Latency(encode=timing, prefill=timing, per_frame=None, per_token=None)
     result.measures = result.measures.model_copy(update={"latency": latency, "memory": memory})
     return result

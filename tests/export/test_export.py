@@ -192,7 +192,7 @@ def test_inputs_and_their_hashes_are_columns(tmp_path: Path) -> None:
     record = s.record(s.key()).model_copy(update={"inputs": inputs})
     frame = export_table([write(tmp_path, [record])]).frame
     assert frame["plugins"].tolist() == [f"mine.py@{'0' * 16}, gone.py@unknown"]
-    assert frame["models"].tolist() == ["models"]
+    assert frame["model_folders"].tolist() == ["models"]
 
 
 @pytest.mark.parametrize(

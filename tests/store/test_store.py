@@ -230,7 +230,7 @@ def test_a_folder_without_records_is_the_users_error(tmp_path: Path) -> None:
 
 def test_measures_that_would_not_load_again_are_refused(store: Store) -> None:
     measures = fakes.measures()
-    broken = measures.latency.model_copy(update={"prefill": Timing(raw_ms=(float("inf"),))})
+    broken = measures.latency.model_copy(update={"prefill": Timing.model_construct(raw_ms=(float("inf"),))})
     record = cells.record(outcome=Ok(measures=measures.model_copy(update={"latency": broken})))
     with pytest.raises(ValueError, match="prefill"):
         store.write(record)
