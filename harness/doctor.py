@@ -173,11 +173,11 @@ def _disk() -> Finding:
 
 
 def _hub() -> Finding:
-    import huggingface_hub
+    from huggingface_hub import constants, get_session
 
     try:
-        url = f"{huggingface_hub.constants.ENDPOINT}/api/datasets?limit=1"
-        huggingface_hub.get_session().get(url, timeout=_HUB_TIMEOUT_S).raise_for_status()
+        url = f"{constants.ENDPOINT}/api/datasets?limit=1"
+        get_session().get(url, timeout=_HUB_TIMEOUT_S).raise_for_status()
     except Exception as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         return Finding(
