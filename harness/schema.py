@@ -28,6 +28,8 @@ def lifted(text: str, newest: int, upgrades: Mapping[int, Upgrade]) -> str:
         raise ValueError("it has no schema version")
     if version > newest:
         raise NewerSchemaError(f"schema version {version} is newer than {newest}, the newest known here")
+    if version == newest:
+        return text
     while version < newest:
         document = upgrades[version](document)
         version += 1

@@ -49,8 +49,12 @@ def compare(cells: pd.DataFrame, samples: Samples) -> list[Comparison]:
     """Every pair of methods that answered the same questions; ``cells`` are those of one place."""
     ok = cells[(cells["outcome"] == "ok") & numeric(cells["accuracy"]).notna()]
     digests = [digest for digest in ok["digest"] if digest in samples]
-    answers = {digest: scores(samples[digest]) for digest in digests}
-    groups = {(one.sample, one.question): one.group for digest in digests for one in samples[digest]}
+    answers: dict[str, Scores] = {}
+    groups: dict[Question, str] = {}
+    for digest in digests:
+        outcomes = samples[digest]
+        answers[digest] = scores(outcomes)
+        groups |= {(one.sample, one.question): one.group for one in outcomes}
     sides = {
         label: _Side(
             accuracies=numeric(rows["accuracy"]).tolist(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,31 @@ class Evidence:
         return shlex.join(words)
 
 
+class AnswersOnDemand(Mapping[str, Sequence[SampleOutcome]]):
+    """Answered questions by a cell's digest, read when they are asked for.
+
+    Few are: methods are compared at one place of the grid, and all of a large run's fill gigabytes.
+    """
+
+    def __init__(self, store: Store, digests: Sequence[str]) -> None:
+        self._store = store
+        self._digests = dict.fromkeys(digests)
+
+    def __getitem__(self, digest: str) -> Sequence[SampleOutcome]:
+        if digest not in self._digests:
+            raise KeyError(digest)
+        return self._store.samples(digest)
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._digests
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
 def gather(run_dir: Path) -> Evidence:
     """Load a run. What cannot be read is in ``problems``; raises UsageError for a folder that is no run's."""
     counted, uncounted = load_counted(run_dir)
@@ -67,8 +92,7 @@ def gather(run_dir: Path) -> Evidence:
     implausible = [
         Problem(run_dir / "records" / f"{digest}.json", reason) for digest, reason in doubts.items() if reason
     ]
-    samples, without = _load_samples(run_dir, records)
-    clips = {digest: len({one.group for one in outcomes}) for digest, outcomes in samples.items()}
+    clips, without = _clips(run_dir, records)
     timed = {method.method for one in timings for method in one.key.methods}
     defaults = _defaults(
         {record.key.method for record in records} | {one.key.method for one in counted} | timed
@@ -79,7 +103,7 @@ def gather(run_dir: Path) -> Evidence:
         problems=[*problems, *implausible, *without, *uncounted, *untimed],
         cells=records_to_frame(records, clips, defaults),
         kinds=kinds_to_frame(records, defaults),
-        samples=samples,
+        samples=AnswersOnDemand(Store(run_dir), tuple(clips)),
         counted=counted,
         timings=timings,
         defaults=defaults,
@@ -108,21 +132,22 @@ def _defaults(methods: set[str]) -> Mapping[str, dict[str, object]]:
     return {name: config_json(build_config(config, {}, name)) for name, config in configs.items()}
 
 
-def _load_samples(run_dir: Path, records: Sequence[Record]) -> tuple[Samples, list[Problem]]:
+def _clips(run_dir: Path, records: Sequence[Record]) -> tuple[dict[str, int], list[Problem]]:
+    """How many clips the answers of a cell are about, by digest, and answers that are not its record's."""
     store = Store(run_dir)
-    samples: dict[str, tuple[SampleOutcome, ...]] = {}
+    clips: dict[str, int] = {}
     problems = []
     for record in records:
         digest = record.key.digest
         if isinstance(record.outcome, Ok) and record.outcome.measures.accuracy is not None:
             try:
-                outcomes = store.samples(digest)
+                outcomes = store.scores(record)
                 if reason := misfit(record, outcomes):
                     raise ValueError(reason)
-                samples[digest] = outcomes
+                clips[digest] = len({one.group for one in outcomes})
             except (OSError, ValueError) as error:
                 reason = (
                     f"the answers to single questions cannot be read: {' '.join(str(error).split())[:200]}"
                 )
                 problems.append(Problem(store.sidecar(digest), reason))
-    return samples, problems
+    return clips, problems

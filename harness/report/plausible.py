@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
-from harness.records import Accuracy, Measures, Ok, Record, SampleOutcome
+from harness.records import Accuracy, Measures, Ok, Record
+from harness.store import Score
 
 _GREATEST = 2**63 - 1
 """What a column of integers holds."""
@@ -20,7 +22,7 @@ def doubt(record: Record) -> str | None:
     for name in ("frames", "height", "width"):
         if not 1 <= getattr(key, name) <= _LARGEST_SIDE:
             return f"{name} is {_short(getattr(key, name))}; it lies between 1 and {_LARGEST_SIDE}"
-    for where, value in _numbers(record, ""):
+    for where, value in () if _plain(record) else _numbers(record, ""):
         if isinstance(value, int) and not -_GREATEST <= value <= _GREATEST:
             return f"{where} is {_short(value)}, more than 64 bits hold"
     if isinstance(record.outcome, Ok):
@@ -33,18 +35,19 @@ def _doubt_measures(measures: Measures) -> str | None:
     for name, accuracy in shares.items():
         if accuracy is not None and any(not 0 <= share <= 1 for share in _shares(accuracy)):
             return f"{name[:60]} holds a share outside 0 to 1"
-    for where, value in _numbers(measures, ""):
+    for where, value in () if _plain(measures) else _numbers(measures, ""):
         if value < 0:
             return f"{where} is {_short(value)}, less than nothing"
     return None
 
 
-def misfit(record: Record, outcomes: Sequence[SampleOutcome]) -> str | None:
+def misfit(record: Record, outcomes: Sequence[Score]) -> str | None:
     """Why the answers cannot be those that the record's accuracy was made of; None where they can."""
     if not isinstance(record.outcome, Ok) or record.outcome.measures.accuracy is None:
         return None
     accuracy = record.outcome.measures.accuracy
-    counts = [sum(one.status == status for one in outcomes) for status in ("scored", "unparsed", "error")]
+    statuses = Counter(one.status for one in outcomes)
+    counts = [statuses[status] for status in ("scored", "unparsed", "error")]
     if counts != [accuracy.scored, accuracy.unparsed, accuracy.errors]:
         return f"it holds {sum(counts)} answers that are not those of the record, by their number"
     values = [one.value or 0.0 for one in outcomes if one.status != "error"]
@@ -59,6 +62,17 @@ def misfit(record: Record, outcomes: Sequence[SampleOutcome]) -> str | None:
 def _shares(accuracy: Accuracy) -> list[float]:
     ends = (accuracy.mean, accuracy.low, accuracy.high, accuracy.chance, *accuracy.oracles.values())
     return [share for share in ends if share is not None]
+
+
+def _plain(value: object) -> bool:
+    """Whether no number in it can be doubted, which is so nearly always: places are not put together."""
+    if isinstance(value, int | float):
+        return 0 <= value <= _GREATEST
+    if isinstance(value, BaseModel):
+        return all(map(_plain, vars(value).values()))
+    if isinstance(value, dict):
+        return all(map(_plain, value.values()))
+    return all(map(_plain, value)) if isinstance(value, tuple) else True
 
 
 def _numbers(value: object, where: str) -> Iterator[tuple[str, float]]:

@@ -67,7 +67,7 @@ def shown() -> Iterator[Shown]:
     with pytest.MonkeyPatch.context() as patch, uncollected():
         patch.chdir(ROOT)
         evidence = gather(REFERENCE)
-        answers = evidence.samples
+        answers = dict(evidence.samples)
         patch.setattr(harness.export.tables, "load_records", lambda run: (evidence.records, []))
         patch.setattr(harness.export.counted, "load_counted", lambda run: (evidence.counted, []))
         patch.setattr(Store, "samples", lambda store, digest: answers[digest])
