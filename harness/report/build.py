@@ -35,6 +35,8 @@ TEXT_FILES = {
     "tables": "every table alone, as LaTeX to put into a paper and as CSV",
 }
 
+LISTED = tuple((CSV_FILES | TEXT_FILES).items())
+"""The files that a report names as its own."""
 
 PAGE = "report.html"
 
@@ -56,18 +58,23 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
 def _made(run_dir: Path) -> dict[str, bytes]:
     """The content of every file, the texts last."""
     evidence = gather(run_dir)
-    whole = document(evidence, tuple((CSV_FILES | TEXT_FILES).items()))
+    whole = document(evidence, LISTED)
     tried = draw_all(whole)
     whole = without_failed(whole, tried)
     drawings = {name: drawing for name, drawing in tried.items() if isinstance(drawing, Drawing)}
     files: dict[str, bytes] = {}
     for name, drawing in drawings.items():
         files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg, f"{name}.pdf": drawing.pdf}
-    frames = {"cells.csv": evidence.cells, "kinds.csv": evidence.kinds, "points.csv": _all_points(evidence)}
-    files |= {name: _csv(frame).encode() for name, frame in frames.items()}
+    files |= data_files(evidence)
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
     files[PAGE] = html.render(whole, pictures).encode()
     return files | texts(whole)
+
+
+def data_files(evidence: Evidence) -> dict[str, bytes]:
+    """The CSV files of all records, kinds and points."""
+    frames = {"cells.csv": evidence.cells, "kinds.csv": evidence.kinds, "points.csv": _all_points(evidence)}
+    return {name: _csv(frame).encode() for name, frame in frames.items()}
 
 
 def without_failed(whole: Document, tried: Mapping[str, Drawing | Exception]) -> Document:
