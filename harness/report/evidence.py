@@ -46,6 +46,11 @@ class Evidence:
     timings: Sequence[TimingRecord] = ()
     defaults: Defaults = field(default_factory=dict)
     """Default configs of the methods that are known here, which labels leave out."""
+    by_digest: Mapping[str, Record] = field(init=False)
+    """The records again: making a digest takes longer than most that is asked of a record."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_digest", {record.key.digest: record for record in self.records})
 
     def export(self, table: str = "cells", **filters: Sequence[object]) -> str:
         """The command that lists the records behind a number: columns with their values, None for no data."""

@@ -40,7 +40,7 @@ def cells_source(
 ) -> Source:
     """Those cells, as rows of a table; ``measure`` for the commands that measure them too."""
     rows = rows_of(evidence.cells[list(dict.fromkeys(_CELL))])
-    records = [one for one in evidence.records if one.key.digest in digests] if measure else []
+    records = [one for digest, one in evidence.by_digest.items() if digest in digests] if measure else []
     return Source(
         records=(evidence.export(table, **conditions(rows, digests, _CELL, named)),),
         measure=tuple(reproduce(records)),

@@ -18,6 +18,7 @@ from harness.report.document import Document, Figure
 from harness.report.plots.model import Plot
 from harness.report.render.static import picture
 from harness.report.style import Look, looks
+from harness.store import uncollected
 
 FEW = 4
 """Figures for which starting processes takes longer than drawing."""
@@ -74,10 +75,16 @@ def _tried(plot: Plot, look: Mapping[str, Look]) -> Drawn:
         return error
 
 
+def _alone(plot: Plot, look: Mapping[str, Look]) -> Drawn:
+    """A picture without garbage collection while it is drawn, which takes a fifth of the time."""
+    with uncollected():
+        return _tried(plot, look)
+
+
 def main() -> None:
     """Draw the pickled plots of the standard input, and write the drawings to the standard output."""
     plots, look = pickle.load(sys.stdin.buffer)
-    pickle.dump([_tried(plot, look) for plot in plots], sys.stdout.buffer)
+    pickle.dump([_alone(plot, look) for plot in plots], sys.stdout.buffer)
 
 
 if __name__ == "__main__":
