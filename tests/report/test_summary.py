@@ -181,7 +181,10 @@ def test_latency_crossings_come_from_interleaved_rounds_alone() -> None:
         for frames, first in ((1, 1), (4, 4))
     ]
     text = said(the_summary(timings=turning))
-    assert "Latency, in interleaved rounds. At 8x16 pixels one prefills faster than two at 1 frame" in text
+    assert (
+        "Latency of prefill, without vision encoding, timed in turns (counting, 8x16 pixels, random weights): "
+        "one is faster than two up to 1 frame and slower from 4 on." in text
+    )
     steady = [timed.record({"one": timed.around(1), "two": timed.around(2, seed=1)}, n) for n in (1, 4)]
     assert "no order of two methods turns with the number of frames" in said(the_summary(timings=steady))
     assert "Latency" not in said(the_summary(OK))

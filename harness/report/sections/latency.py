@@ -10,6 +10,7 @@ from harness.report.document import Block, Cell, Column, Items, Section, Table, 
 from harness.report.evidence import Evidence
 from harness.report.points import rows_of
 from harness.report.sources import timing_source
+from harness.report.style import ordered
 from harness.report.text import NO_DATA, known, number, numbered
 from harness.timing.crossings import Crossing, crossings, sentence
 from harness.timing.frame import labels_of, ratios
@@ -46,16 +47,18 @@ def section(evidence: Evidence) -> Section | None:
 
 
 def baseline(records: Sequence[TimingRecord], evidence: Evidence) -> str:
-    """The method that the others are divided by: the first that was named when they were timed."""
-    return labels_of(records, evidence.defaults)[0][0]
+    """The method that the others are divided by: the first in the order of legends."""
+    labels = labels_of(records, evidence.defaults)[0]
+    names = [method.method for method in records[0].key.methods]
+    return ordered(list(zip(labels, names, strict=True)))[0]
 
 
-def turns(evidence: Evidence) -> tuple[list[Crossing], list[Crossing]]:
-    """The borne crossings that involve a baseline, and the others."""
+def turns(evidence: Evidence) -> tuple[set[str], list[Crossing], list[Crossing]]:
+    """The baselines, the borne crossings that involve one of them, and the others."""
     bases = {baseline([one], evidence) for one in evidence.timings}
     found = crossings(ratios(evidence.timings, evidence.defaults))
     mine = [one for one in found if bases & {one.faster_before, one.faster_after}]
-    return mine, [one for one in found if one not in mine]
+    return bases, mine, [one for one in found if one not in mine]
 
 
 def _part(

@@ -16,12 +16,12 @@ from harness.report.evidence import Evidence
 from harness.report.orders import declared_orders, orders_in_words
 from harness.report.sections import budgets
 from harness.report.sections.budgets import Ranked
-from harness.report.sections.latency import turns
+from harness.report.sections.latency import PHASES, turns
 from harness.report.sections.task import Setting
 from harness.report.style import ordered
 from harness.report.text import listed, numbered
 from harness.report.verdicts import verdict
-from harness.timing.crossings import sentence
+from harness.timing.crossings import Crossing as Turn
 
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
 """Videos of a second up to an hour, at a frame a second."""
@@ -126,13 +126,37 @@ def _latency_crossings(evidence: Evidence) -> list[str]:
     """Those that involve the method that the others are divided by, and how many others there are."""
     if not evidence.timings:
         return []
-    mine, others = turns(evidence)
-    texts = [f"Latency, in interleaved rounds. {sentence(one)}" for one in mine]
+    bases, mine, others = turns(evidence)
+    groups: dict[tuple[str, ...], list[Turn]] = {}
+    for one in mine:
+        base = one.faster_before if one.faster_before in bases else one.faster_after
+        where = (PHASES[one.phase], one.task, one.weights, one.resolution, base)
+        groups.setdefault(where, []).append(one)
+    texts = [_turns(where, found) for where, found in groups.items()]
     if others:
         texts.append(f"{numbered(len(others), 'other crossing')} of latencies: section Latency ratios.")
     return texts or [
         "Latency: no order of two methods turns with the number of frames in interleaved rounds."
     ]
+
+
+def _turns(where: tuple[str, ...], found: Sequence[Turn]) -> str:
+    """The crossings of one method's time of one phase, those at the same frames together."""
+    phase, task, weights, resolution, base = where
+    together: dict[tuple[str, str, int, int], list[str]] = {}
+    for one in found:
+        faster = one.faster_before == base
+        words = ("faster", "slower") if faster else ("slower", "faster")
+        other = one.faster_after if faster else one.faster_before
+        together.setdefault((*words, one.before[-1], one.after[0]), []).append(other)
+    parts = [
+        f"{before} than {listed(others)} up to {numbered(until, 'frame')} and {after} from {since} on"
+        for (before, after, until, since), others in sorted(together.items(), key=lambda item: item[0][2:])
+    ]
+    return (
+        f"Latency of {phase}, timed in turns ({task}, {resolution} pixels, {weights} weights): {base} is "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _crossing(group: Sequence[Crossing]) -> str:
