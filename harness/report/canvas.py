@@ -25,7 +25,7 @@ PANEL_WIDTH = 3.1
 PANEL_HEIGHT = 2.05
 LEGEND_ROW = 0.16
 DPI = 200
-MOST_PIXELS = 1200
+MOST_PIXELS = 1000
 """Width of a page's picture."""
 INK = "#333333"
 FAINT = "#666666"
@@ -103,7 +103,8 @@ def _small(png: bytes) -> bytes:
     """
     image = Image.open(BytesIO(png)).convert("RGB")
     scale = min(1.0, MOST_PIXELS / image.width)
-    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    size = round(image.width * scale), round(image.height * scale)
+    image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = BytesIO()
     image.save(small, "WEBP", quality=50, method=4)
     return small.getvalue()
