@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from harness.errors import UsageError
+from harness.report.frame import Defaults
 from harness.report.labels import default_configs
 from harness.report.points import rows_of
 from harness.store import Problem
 from harness.timing.frame import ratios, timings_to_frame
+from harness.timing.records import TimingRecord
 from harness.timing.store import FOLDER, load_timings
 
-FRAMES = {"timings": timings_to_frame, "ratios": ratios}
+
+def both_ways(records: Sequence[TimingRecord], defaults: Defaults) -> pd.DataFrame:
+    """The ratios of :func:`harness.timing.frame.ratios`, each pair in both orders, so that any method can be
+    asked for below the line."""
+    pairs = ratios(records, defaults)
+    turned = pairs.assign(
+        first=pairs["second"],
+        second=pairs["first"],
+        ratio=1 / pairs["ratio"],
+        low=1 / pairs["high"],
+        high=1 / pairs["low"],
+    )
+    return pd.concat([pairs, turned], ignore_index=True)
+
+
+FRAMES = {"timings": timings_to_frame, "ratios": both_ways}
 """What makes each table of timing records and of the methods' default configs."""
 
 

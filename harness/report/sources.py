@@ -65,7 +65,7 @@ def timing_source(evidence: Evidence, digests: Collection[str], phase: str, base
     asked = conditions(rows, digests, _TIMING, TASK) | {"phase": [phase]}
     return Source(
         records=(
-            evidence.export("ratios", **asked, first=[base]),
+            evidence.export("ratios", **asked, second=[base]),
             evidence.export("timings", **asked),
         ),
         measure=(time_again(records, evidence.run),),

@@ -315,7 +315,7 @@ def test_ratios_are_those_of_the_rounds(files: Path) -> None:
         = (one.digest, one.phase, one.round, second)
         GROUP BY ratios.digest, first, second, ratios.phase""",
     )
-    assert len(rows) == 2 * 3 * 3
+    assert len(rows) == 2 * 2 * 3 * 3, "two sizes, both orders, three pairs, three phases"
     for ratio, shown, rounds, count in rows:
         assert (shown, rounds) == (pytest.approx(ratio), count)
 

@@ -182,8 +182,8 @@ def test_latency_crossings_come_from_interleaved_rounds_alone() -> None:
     ]
     text = said(the_summary(timings=turning))
     assert (
-        "Latency of prefill, without vision encoding, timed in turns (counting, 8x16 pixels, random weights): "
-        "one is faster than two up to 1 frame and slower from 4 on." in text
+        "Latency of prefill, without vision encoding, timed in turns (counting, 8x16 pixels, random "
+        "weights): one is faster than two up to 1 frame and slower from 4 on." in text
     )
     steady = [timed.record({"one": timed.around(1), "two": timed.around(2, seed=1)}, n) for n in (1, 4)]
     assert "no order of two methods turns with the number of frames" in said(the_summary(timings=steady))

@@ -69,7 +69,7 @@ def test_commands_lead_from_an_empty_folder_to_a_report(tmp_path: Path) -> None:
             apply(text, tmp_path / "my_fusion.py")
         if language == "sh":
             output.append(shell(text, tmp_path))
-    assert any("my_fusion" in line and "%" in line for line in output[-1].splitlines())
+    assert any(line.startswith("| my_fusion | ") for line in output[-1].splitlines())
     assert "report: results/my_fusion/report/report.html" in output[-2]
 
 

@@ -66,7 +66,7 @@ def _advice(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Evidenc
     ]
     return Section(
         title="Which method for which budget",
-        blocks=(Items(tuple(texts)), *tables, Text(budgets.caveats(counted, found))),
+        blocks=(Items(tuple(texts)), Notice(budgets.caveats(counted, found)), *tables),
     )
 
 
