@@ -1,4 +1,4 @@
-"""Write a run's report: HTML, Markdown, LaTeX, CSV, PNG, SVG and PDF."""
+"""Write a run's report: HTML, Markdown, LaTeX, CSV, PNG and SVG."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _made(run_dir: Path) -> dict[str, bytes]:
     drawings = {name: drawing for name, drawing in tried.items() if isinstance(drawing, Drawing)}
     files: dict[str, bytes] = {}
     for name, drawing in drawings.items():
-        files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg, f"{name}.pdf": drawing.pdf}
+        files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg}
     files |= data_files(evidence)
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
     files[PAGE] = html.render(whole, pictures).encode()

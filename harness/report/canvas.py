@@ -49,7 +49,6 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "harness",
     "svg.fonttype": "path",
-    "pdf.fonttype": 42,
 }
 
 
@@ -69,29 +68,26 @@ def new_figure(width: float, height: float) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as PNG (200 dots per inch), SVG and PDF, and small for a page; equal data, equal bytes."""
+    """A figure as PNG (200 dots per inch) and SVG, and small for a page; equal data, equal bytes."""
 
     png: bytes
     svg: bytes
-    pdf: bytes
     webp: bytes
 
 
 def render(figure: Figure) -> Drawing:
     """Draw the figure; it is laid out once for all formats."""
-    bitmap, vector, page = BytesIO(), StringIO(), BytesIO()
+    bitmap, vector = BytesIO(), StringIO()
     with style():
         figure.draw_without_rendering()
         # Without an engine nothing is drawn twice; "none" would leave one that does nothing.
         figure.set_layout_engine(None)
         figure.savefig(bitmap, format="png", dpi=DPI, metadata={"Software": None})
         figure.savefig(vector, format="svg", metadata={"Date": None})
-        figure.savefig(page, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     lines = [line.rstrip() for line in vector.getvalue().splitlines()]
     return Drawing(
         png=bitmap.getvalue(),
         svg=("\n".join(lines) + "\n").encode(),
-        pdf=page.getvalue(),
         webp=_small(bitmap.getvalue()),
     )
 

@@ -14,6 +14,6 @@ def leave_out(patch: pytest.MonkeyPatch) -> None:
 
     def draw_all(whole: Document) -> dict[str, Drawing]:
         names = [block.name for block in whole.walk() if isinstance(block, Figure)]
-        return {name: Drawing(png=b"png", svg=b"svg", pdf=b"pdf", webp=b"webp") for name in names}
+        return {name: Drawing(png=b"png", svg=b"svg", webp=b"webp") for name in names}
 
     patch.setattr(build, "draw_all", draw_all)

@@ -39,7 +39,7 @@ _PREAMBLE = rf"""\documentclass[10pt,a4paper]{{article}}
 
 
 def render(document: Document) -> str:
-    """The document's text; a figure NAME is at ``NAME.pdf``."""
+    """The document's text; a figure NAME is at ``NAME.png``."""
     parts = [
         _PREAMBLE,
         rf"\title{{{latex(shortened(document.title, _LONGEST_TITLE))}}}",

@@ -72,7 +72,7 @@ def _block(block: Block) -> Iterator[str]:
         case Figure():
             caption = shortened(block.caption)
             yield f"![{link_text(caption)}]({block.name}.png)"
-            yield f"{paragraph(caption)} ([SVG]({block.name}.svg), [PDF]({block.name}.pdf))"
+            yield f"{paragraph(caption)} ([SVG]({block.name}.svg))"
             yield from _source(block.source)
         case Table():
             yield from _table(block)
