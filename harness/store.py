@@ -16,10 +16,10 @@ import hashlib
 import re
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter
 
@@ -27,6 +27,23 @@ from harness.errors import HarnessError, UsageError
 from harness.files import ABANDONED_S, TEMPORARY, remove_abandoned, replace_files, writing_to
 from harness.records import SCHEMA_VERSION, Ok, Record, SampleOutcome
 from harness.schema import NewerSchemaError, Upgrade, parsed
+
+
+class Digested(Protocol):
+    """A key that names a record's file."""
+
+    @property
+    def digest(self) -> str: ...
+
+
+class Keyed(Protocol):
+    """A record with its key."""
+
+    @property
+    def key(self) -> Digested: ...
+
+
+K = TypeVar("K", bound=Keyed)
 
 
 def _to_2(document: dict[str, Any]) -> dict[str, Any]:
@@ -205,10 +222,15 @@ def load_records(run_dir: Path) -> tuple[list[Record], list[Problem]]:
     folder = run_dir / "records"
     if not folder.is_dir():
         raise UsageError(f"{str(run_dir)!r} holds no folder 'records'; give the folder of a run")
+    return load_all(folder, load_record)
+
+
+def load_all(folder: Path, load: Callable[[Path], K]) -> tuple[list[K], list[Problem]]:
+    """The records of a folder, which may be missing, by file name, and the files that do not count."""
     records, problems = [], []
     for path in sorted(folder.glob("*.json")):
         try:
-            records.append(load_record(path))
+            records.append(load(path))
         except FileNotFoundError:  # A run at work has removed it since the folder was listed.
             continue
         except RecordError as error:
@@ -218,14 +240,22 @@ def load_records(run_dir: Path) -> tuple[list[Record], list[Problem]]:
 
 def load_record(path: Path) -> Record:
     """One record; raises RecordError for a file that does not count, FileNotFoundError without a file."""
+    return load_named(path, parse_record, "cell")
+
+
+def load_named(path: Path, parse: Callable[[str], K], noun: str) -> K:
+    """The record of a file that is named after its key's digest; raises as :func:`load_record` does.
+
+    ``parse`` raises ValueError; ``noun`` says what a record is of.
+    """
     try:
-        record = parse_record(path.read_text(encoding="utf-8"))
+        record = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise RecordError(str(error)) from error
     if path.stem != record.key.digest:
-        raise RecordError(f"it holds the cell {record.key.digest}, not the one it is named after")
+        raise RecordError(f"it holds the {noun} {record.key.digest}, not the one it is named after")
     return record
 
 

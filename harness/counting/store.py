@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.counting.records import COUNT_SCHEMA, CountRecord
 from harness.files import remove_abandoned, replace_files, writing_to
 from harness.schema import Upgrade, parsed
-from harness.store import Problem
+from harness.store import Problem, load_all, load_named
 
 FOLDER = "counted"
 
@@ -29,24 +29,13 @@ def write_counted(root: Path, records: Iterable[CountRecord]) -> None:
 
 def load_counted(root: Path) -> tuple[list[CountRecord], list[Problem]]:
     """The records of a run, by method, mode, size and frames, and the files that hold none."""
-    records, problems = [], []
-    for path in sorted((root / FOLDER).glob("*.json")):
-        try:
-            records.append(_load(path))
-        except FileNotFoundError:  # Removed since the folder was listed.
-            continue
-        except (OSError, ValueError) as error:
-            problems.append(Problem(path, str(error)))
+    records, problems = load_all(root / FOLDER, _load)
     records.sort(key=_place)
     return records, problems
 
 
 def _load(path: Path) -> CountRecord:
-    """One record; raises OSError, or ValueError for a file that does not count."""
-    record = parse_counted(path.read_text(encoding="utf-8"))
-    if path.stem != record.key.digest:
-        raise ValueError(f"it holds the scenario {record.key.digest}, not the one it is named after")
-    return record
+    return load_named(path, parse_counted, "scenario")
 
 
 def parse_counted(text: str) -> CountRecord:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import registry
 from harness.counting.records import CountRecord
 from harness.counting.store import FOLDER as COUNTED
 from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
 from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
+from harness.report.labels import default_configs
 from harness.report.plausible import doubt, misfit
-from harness.settings import build_config, config_json, join
+from harness.settings import join
 from harness.store import Problem, Store, load_records
 from harness.timing.records import TimingRecord
 from harness.timing.store import FOLDER as TIMINGS
@@ -99,7 +99,7 @@ def gather(run_dir: Path) -> Evidence:
     ]
     clips, without = _clips(run_dir, records)
     timed = {method.method for one in timings for method in one.key.methods}
-    defaults = _defaults(
+    defaults = default_configs(
         {record.key.method for record in records} | {one.key.method for one in counted} | timed
     )
     return Evidence(
@@ -128,13 +128,6 @@ def _named(run_dir: Path) -> str:
     """The folder relative to here where it lies below; else its own name: no path of a machine gets out."""
     here, there = Path.cwd().resolve(), run_dir.resolve()
     return str(there.relative_to(here)) if there.is_relative_to(here) and there != here else there.name
-
-
-def _defaults(methods: set[str]) -> Mapping[str, dict[str, object]]:
-    """The default configs of the methods that are known here."""
-    registry.discover()
-    configs = {name: registry.methods.get(name).Config for name in methods if name in registry.methods}
-    return {name: config_json(build_config(config, {}, name)) for name, config in configs.items()}
 
 
 def _clips(run_dir: Path, records: Sequence[Record]) -> tuple[dict[str, int], list[Problem]]:

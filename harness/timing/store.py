@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.files import remove_abandoned, replace_files, writing_to
 from harness.schema import NewerSchemaError, Upgrade, parsed
-from harness.store import Problem, RecordError, record_text
+from harness.store import Problem, RecordError, load_all, load_named, record_text
 from harness.timing.records import TIMING_SCHEMA, TimingRecord
 
 FOLDER = "timings"
@@ -53,26 +53,13 @@ def read_timing(root: Path, digest: str) -> TimingRecord | None:
 
 def load_timings(root: Path) -> tuple[list[TimingRecord], list[Problem]]:
     """The timing records of a run by methods, resolution and frames, and the files that hold none."""
-    records, problems = [], []
-    for path in sorted((root / FOLDER).glob("*.json")):
-        try:
-            records.append(_load(path))
-        except RecordError as error:
-            problems.append(Problem(path, str(error)))
+    records, problems = load_all(root / FOLDER, _load)
     records.sort(key=_place)
     return records, problems
 
 
 def _load(path: Path) -> TimingRecord:
-    try:
-        record = _parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise RecordError(str(error)) from error
-    if path.stem != record.key.digest:
-        raise RecordError(f"it holds the timing {record.key.digest}, not the one it is named after")
-    return record
+    return load_named(path, _parse, "timing")
 
 
 def _parse(text: str) -> TimingRecord:
