@@ -25,7 +25,8 @@ _BATCH = DRAWS // DRAWS_PER_TEST
 class LeftOut:
     """Two sides over all questions but those of ``kind``, of which there are ``asked``.
 
-    ``better`` and ``worse`` are the accuracies in 0..1 of each side's models, named by all questions together.
+    ``better`` and ``worse`` are the accuracies in 0..1 of each side's models; which side is which is decided
+    over all questions.
     ``p_value`` is that of the paired test over groups, uncorrected.
     """
 

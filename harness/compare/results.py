@@ -25,8 +25,8 @@ class Answers:
     """Accuracies in 0..1 over the questions that every model of both sides was scored on.
 
     ``difference`` is first less second. ``adjusted_p`` is Holm's, over everything that is compared in one go.
-    ``seeds_apart`` says that every model of the better side is above every model of the other. ``without`` has
-    the same with each kind of question left out, the better side first, where an order over all kinds is borne.
+    ``seeds_apart`` says that every model of the better side is above every model of the other. Where an order
+    over all kinds is claimed, ``without`` has the same with each kind left out, the better side first.
     """
 
     kind: str | None

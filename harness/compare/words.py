@@ -86,7 +86,9 @@ def _rest(better: str, worse: str, left: LeftOut) -> str:
     if left.turned:
         clear = f"{worse} is ahead" if left.turned_clearly else "there is no clear winner"
         what = f"{clear}: {worse} has {other:.3f}, {better} {leading:.3f}"
-    return f"Without {left.kind} ({left.asked:,} of {numbered(left.asked + left.remaining, 'question')}) {what}."
+    return (
+        f"Without {left.kind} ({left.asked:,} of {numbered(left.asked + left.remaining, 'question')}) {what}."
+    )
 
 
 def _rest_at(worse: str, there: Sequence[LeftOut], places: int) -> str:

@@ -98,7 +98,7 @@ def _order(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
         return ["No order between methods is claimed: the answers to single questions are not in this run."]
     borne = sum(one.borne for one in comparisons)
     text = f"Most accurate: {verdict(found, found.scores)}. {borne} of {numbered(len(comparisons), 'order')} "
-    text += f"between two methods {'is' if borne == 1 else 'are'} borne by every seed and the paired test."
+    text += f"between two methods {'is' if borne == 1 else 'are'} claimed, by every seed and the paired test."
     single = [label for label, score in found.scores.items() if score.models < 2]
     if single:
         text += (

@@ -14,7 +14,7 @@ from harness.report.style import REFERENCES
 from harness.report.text import interval, known, listed, numbered, share
 
 LITTLE = 0.1
-"""A method that goes less than this share of the way from the best oracle to 1 has learned next to nothing."""
+"""Less than this share of the way from the best oracle to 1 is next to nothing learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +195,12 @@ def rests_in_words(found: Ranking, labels: Collection[str]) -> str | None:
 
 
 def turn_in_words(rest: Rest) -> str:
-    """``when (224 of 2,049 questions) B has 0.950 and A 0.945, no clear winner``."""
+    """``when (224 of 2,049 questions) there is no clear winner: B has 0.950, A 0.945``."""
     first, *more = rest.ahead
     one = rest.lost[first]
     leading, other = one.means
-    text = f"{rest.name} {first} has {other:.3f} and {rest.leader} {leading:.3f}"
-    text += "" if one.turned_clearly else ", no clear winner"
+    clear = f"{first} is ahead" if one.turned_clearly else "there is no clear winner"
+    text = f"{rest.name} {clear}: {first} has {other:.3f}, {rest.leader} {leading:.3f}"
     return f"{text} ({listed(more)} ahead too)" if more else text
 
 

@@ -17,7 +17,7 @@ from harness.report.sections import budgets
 from harness.report.sections.beside_cells import beside_cells
 from harness.report.sections.task import Setting
 from harness.report.sources import counted_source
-from harness.report.text import NO_DATA, number
+from harness.report.text import NO_DATA, number, parameters_text
 from harness.scaling import Fit, Order, frames_that_fit
 from harness.units import bytes_text
 
@@ -100,15 +100,28 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
 
 
 def _by_frames(peaks: Peaks, name: str, source: Source) -> Table:
-    rows = {label: [_peak(peaks, label, frames) for frames in peaks.frames] for label in peaks.scene.methods}
+    rows = {
+        label: [_parameters(peaks, label), *(_peak(peaks, label, frames) for frames in peaks.frames)]
+        for label in peaks.scene.methods
+    }
     return Table(
         name=name,
         caption=f"Counted peak by frames, {peaks.pixels} pixels.",
-        columns=(Column("method", numeric=False), *(Column(f"{frames:,}") for frames in peaks.frames)),
+        columns=(
+            Column("method", numeric=False),
+            Column("parameters"),
+            *(Column(f"{frames:,}") for frames in peaks.frames),
+        ),
         rows=tuple((cell(label), *cells) for label, cells in rows.items()),
         methods=tuple(rows),
         source=source,
     )
+
+
+def _parameters(peaks: Peaks, label: str) -> Cell:
+    """Of the counted model; methods add what they need to the backbone."""
+    counts = {peak.parameters for peak in peaks.peaks.get(label, {}).values()}
+    return cell(parameters_text(counts).removesuffix(" parameters"), max(counts)) if counts else cell(NO_DATA)
 
 
 def _peak(peaks: Peaks, label: str, frames: int) -> Cell:
