@@ -86,16 +86,15 @@ def _rest(better: str, worse: str, left: LeftOut) -> str:
     if left.turned:
         clear = f"{worse} is ahead" if left.turned_clearly else "there is no clear winner"
         what = f"{clear}: {worse} has {other:.3f}, {better} {leading:.3f}"
-    return (
-        f"Without {left.kind} ({left.asked:,} of {numbered(left.asked + left.remaining, 'question')}) {what}."
-    )
+    of = f"{left.asked:,} of {numbered(left.asked + left.remaining, 'question')}"
+    return f'Without "{left.kind}" ({of}) {what}.'
 
 
 def _rest_at(worse: str, there: Sequence[LeftOut], places: int) -> str:
     turned = sum(left.turned for left in there)
     parts = [f"{worse} has the higher accuracy at {turned}"] if turned else []
     parts += [f"the lead is no longer clear at {len(there) - turned}"] if turned < len(there) else []
-    return f"Without {there[0].kind} {listed(parts)} of these {places} places."
+    return f'Without "{there[0].kind}" {listed(parts)} of these {places} places.'
 
 
 def _where(part: Sequence[tuple[PlaceResult, Answers]], whole: Sequence[tuple[PlaceResult, Answers]]) -> str:

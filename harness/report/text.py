@@ -157,9 +157,9 @@ def listed(items: list[str], joint: str = "and") -> str:
 
 
 def parameters_text(counts: Iterable[float]) -> str:
-    """``0.711 million parameters``, ``3.76 to 5.15 billion parameters``; below 100,000 as they are."""
+    """``0.71 million parameters``, ``3.8 to 5.2 billion parameters``; below 100,000 as they are."""
     every = list(counts)
     scales = ((1e9, 1e9, " billion"), (1e5, 1e6, " million"), (0.0, 1.0, ""))
     unit, name = next((unit, name) for least, unit, name in scales if max(every) >= least)
-    low, high = (number(count / unit) for count in (min(every), max(every)))
+    low, high = (number(count / unit, 2 if name else 3) for count in (min(every), max(every)))
     return f"{low if low == high else f'{low} to {high}'}{name} parameters"

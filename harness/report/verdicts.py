@@ -72,7 +72,7 @@ class Rest:
 
     @property
     def name(self) -> str:
-        return f"{self.kind} ({self.asked:,} of {numbered(self.asked + self.remaining, 'question')})"
+        return f'"{self.kind}" ({self.asked:,} of {numbered(self.asked + self.remaining, "question")})'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def rests_in_words(found: Ranking, labels: Collection[str]) -> str | None:
         text = f"The lead rests on one kind of question: without {turn_in_words(worst)}"
         text += f", and the lead over {listed(worst.blurred)} is no longer clear." if worst.blurred else "."
         if len(others) == 1:
-            text += f" Without {others[0].kind} the lead over {listed(list(others[0].lost))} is not clear."
+            text += f' Without "{others[0].kind}" the lead over {listed(list(others[0].lost))} is not clear.'
         elif others:
             text += f" {numbered(len(others), 'other kind')}, left out in turn, blur it too."
         return text
@@ -195,7 +195,7 @@ def rests_in_words(found: Ranking, labels: Collection[str]) -> str | None:
 
 
 def turn_in_words(rest: Rest) -> str:
-    """``when (224 of 2,049 questions) there is no clear winner: B has 0.950, A 0.945``."""
+    """``"when" (224 of 2,049 questions) there is no clear winner: B has 0.950, A 0.945``."""
     first, *more = rest.ahead
     one = rest.lost[first]
     leading, other = one.means

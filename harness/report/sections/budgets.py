@@ -15,8 +15,8 @@ from harness.report.evidence import Evidence
 from harness.report.points import at, numeric
 from harness.report.sections.task import Setting
 from harness.report.sources import counted_source, joined
-from harness.report.text import NO_DATA, listed, numbered, parameters_text
-from harness.report.verdicts import Ranking, ranking
+from harness.report.text import NO_DATA, listed, number, numbered, parameters_text
+from harness.report.verdicts import Ranking, ranking, turn_in_words
 from harness.units import bytes_text, parse_bytes
 
 KEPT_FREE = bytes_text(parse_bytes(RESERVE))
@@ -142,13 +142,13 @@ def advice(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Evidence
 def _units(counted: Sequence[Peaks], lead: Ranked | None) -> str:
     key = counted[0].scene.key
     text = (
-        f"Memory is counted for {key.backbone}, {counted[0].pixels} pixels and a frame a second, with "
-        f"{KEPT_FREE} of the card kept free"
+        f"Memory: counted for {key.backbone} ({parameters_text(_parameters(counted))} by method), "
+        f"{counted[0].pixels} pixels, a frame a second, {KEPT_FREE} of the card kept free"
     )
     if lead is None:
         return f"{text}; no accuracy ranks what fits."
     there = f"{lead.setting.values['backbone']} ({parameters_text(lead.parameters)})"
-    return f"{text}. Accuracy is measured on {there}: {lead.where}."
+    return f"{text}. Accuracy: measured on {there}, {lead.where}."
 
 
 def _advised(peaks: Peaks, choice: Choice, lead: Ranked | None) -> list[str]:
@@ -191,49 +191,73 @@ def _too_large(choice: Choice) -> str:
 
 
 def sureness(ranking: Ranking, labels: Collection[str], tied: Collection[str]) -> str:
-    """A few words on what becomes of the lead."""
+    """A few words on what becomes of the lead without one kind of question."""
     if tied:
         return "no clear winner"
     if not ranking.checked(labels):
         return NO_DATA
     rests = ranking.rests(labels)
     if not rests:
-        return "clear, also without any one kind"
-    worst = rests[0]
-    if worst.ahead:
-        first = worst.ahead[0]
-        leading, other = worst.lost[first].means
-        return f"rests on {worst.kind} alone: without it {first} {other:.3f}, {worst.leader} {leading:.3f}"
-    return f"clear, but without {worst.kind} not over {listed(worst.blurred)}"
+        return "clear"
+    if rests[0].ahead:
+        return f'rests on one kind: "{rests[0].kind}"'
+    return f"clear over all but {listed(rests[0].blurred)}"
 
 
 def trust(counted: Sequence[Peaks], found: Sequence[Ranked]) -> list[str]:
-    """What is counted, what is measured and what is neither."""
+    """What the recommended lead rests on; then what is counted, what is measured and what is neither."""
     key = counted[0].scene.key
-    texts = [
-        f"Memory is counted, not measured: every tensor of {key.backbone} in {key.dtype}, by method "
-        f"{parameters_text(_parameters(counted))}, with the attention kernels of torch's CUDA build and no "
-        "text between the frames. A frame is an image of its own; an input that merges frames in pairs has "
-        "half the tokens."
-    ]
+    memory = (
+        f"Memory is counted, not measured: tensor by tensor in {key.dtype}, with the attention kernels of "
+        "torch's CUDA build and no text between the frames. A frame is an image of its own; an input that "
+        "merges frames in pairs has half the tokens."
+    )
+    lead = _lead(counted, found)
+    return [*([lead] if lead else []), *_other_models(counted, found), memory]
+
+
+def _lead(counted: Sequence[Peaks], found: Sequence[Ranked]) -> str | None:
+    """What the choice at the first budget rests on, where another method may be as good."""
+    budgets = important(counted[0].frames, counted[0].scene.key.mode)
+    if not found or not budgets:
+        return None
+    ranking, where = found[0].ranking, found[0].where
+    choice = choose(counted[0], *budgets[0], ranking)
+    if choice.best is None:
+        return None
+    if choice.tied:
+        return (
+            f"There is no clear winner on {where} between {listed([choice.best, *choice.tied])}; "
+            f"{choice.least} needs the least memory of them."
+        )
+    rests = ranking.rests(choice.fitting)
+    if not rests or not rests[0].ahead:
+        return None
+    turn = turn_in_words(rests[0])
+    return f"The lead of {choice.best} on {where} rests on one kind of question: without {turn}."
+
+
+def _other_models(counted: Sequence[Peaks], found: Sequence[Ranked]) -> list[str]:
+    """How far the measured models are from the counted ones."""
+    key = counted[0].scene.key
     if not found or all(one.setting.values["backbone"] == key.backbone for one in found):
-        return texts
+        return []
     cells = pd.concat([one.setting.cells for one in found])
     cells = cells[cells["outcome"] == "ok"]
+    times = min(_parameters(counted)) / numeric(cells["parameters"]).max()
+    size = f"about {number(times, 2)} times smaller than {key.backbone}" if times >= 2 else "others"
     trained = cells[cells["extrapolated"].eq(other=False)]["frames"]
-    upto = f", trained with up to {numbered(int(trained.max()), 'frame')}" if len(trained) else ""
-    texts.append(
-        f"Accuracy is measured on other models: {parameters_text(numeric(cells['parameters']))}{upto}. "
-        f"None was measured with {key.backbone} or at {max(one.frames[-1] for one in counted):,} frames; "
-        "larger models, trained for longer, may rank otherwise. Rule methods out by memory; before you "
-        "choose by accuracy, measure it on your own model."
-    )
-    evicting = _cheaper_in_turn(counted)
-    return texts + ([evicting] if evicting else [])
+    upto = f" and were trained with up to {numbered(int(trained.max()), 'frame')}" if len(trained) else ""
+    return [
+        f"Accuracy is measured on other models than memory is counted for: they are {size}{upto}. None was "
+        f"measured at {max(one.frames[-1] for one in counted):,} frames. Larger models, trained for longer, "
+        "may rank otherwise. So rule methods out by memory, and before you choose by accuracy, measure it on "
+        "your own model."
+    ]
 
 
-def _cheaper_in_turn(counted: Sequence[Peaks]) -> str | None:
-    """Which methods keep a bounded state in a stream and still grow in one pass, where nothing is dropped."""
+def frame_by_frame(counted: Sequence[Peaks]) -> str | None:
+    """Which methods need much less when a video is not shown in one pass."""
     by_mode = {peaks.scene.key.mode: peaks for peaks in counted}
     if not {"prefill", "stream"} <= by_mode.keys():
         return None
@@ -249,7 +273,8 @@ def _cheaper_in_turn(counted: Sequence[Peaks]) -> str | None:
         return None
     return (
         f"A video that is shown frame by frame needs less than one in one pass: at {frames:,} frames "
-        f"{listed(parts)}. What a method evicts or sums up leaves memory between frames only."
+        f"{listed(parts)}. What a method evicts or sums up leaves memory between frames only: in one pass "
+        "nothing is evicted before the end."
     )
 
 

@@ -22,12 +22,11 @@ def introduction(evidence: Evidence) -> list[Text]:
         backbones = list(dict.fromkeys(record.key.backbone for record in counted))
         methods = {record.key.method for record in counted}
         texts.append(
-            f"Memory was counted, without a GPU or weights, for {numbered(len(methods), 'method')} on "
-            f"{listed(backbones)}."
+            f"Counted without a GPU: the memory of {numbered(len(methods), 'method')} on {listed(backbones)}."
         )
     if evidence.timings:
         methods = {method.method for record in evidence.timings for method in record.key.methods}
-        texts.append(f"Latency was timed in turns for {numbered(len(methods), 'method')}.")
+        texts.append(f"Timed in turns: {numbered(len(methods), 'method')}.")
     return [Text(" ".join(texts))] if texts else []
 
 
@@ -48,9 +47,8 @@ def _measured(ok: pd.DataFrame) -> str:
         for task, count in questions.items()
     ]
     return (
-        f"Accuracy, memory and latency of {numbered(ok['method'].nunique(), 'method')} were measured on "
-        f"{listed(sorted(set(ok['backbone'])))} ({', '.join(parts)}), asked {listed(tasks)}, "
-        f"{_machines(ok)}, {_days(ok['started_at'])}."
+        f"Measured: {numbered(ok['method'].nunique(), 'method')} on {listed(sorted(set(ok['backbone'])))} "
+        f"({', '.join(parts)}) with {listed(tasks)}, {_machines(ok)}, {_days(ok['started_at'])}."
     )
 
 

@@ -17,7 +17,7 @@ from harness.report.sections import budgets
 from harness.report.sections.beside_cells import beside_cells
 from harness.report.sections.task import Setting
 from harness.report.sources import counted_source
-from harness.report.text import NO_DATA, number, parameters_text
+from harness.report.text import NO_DATA, number
 from harness.scaling import Fit, Order, frames_that_fit
 from harness.units import bytes_text
 
@@ -121,7 +121,7 @@ def _by_frames(peaks: Peaks, name: str, source: Source) -> Table:
 def _parameters(peaks: Peaks, label: str) -> Cell:
     """Of the counted model; methods add what they need to the backbone."""
     counts = {peak.parameters for peak in peaks.peaks.get(label, {}).values()}
-    return cell(parameters_text(counts).removesuffix(" parameters"), max(counts)) if counts else cell(NO_DATA)
+    return cell(f"{max(counts):,}", max(counts)) if counts else cell(NO_DATA)
 
 
 def _peak(peaks: Peaks, label: str, frames: int) -> Cell:

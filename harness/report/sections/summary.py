@@ -138,7 +138,11 @@ def _budgets(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Eviden
         )
         for peaks in counted
     ]
-    return Section(title="Every length of video and every card", blocks=tuple(tables))
+    text = budgets.frame_by_frame(counted)
+    return Section(
+        title="Every length of video and every card",
+        blocks=(*tables, *([Text(text)] if text else [])),
+    )
 
 
 def _checks(evidence: Evidence) -> Section | None:
