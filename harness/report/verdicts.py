@@ -179,7 +179,9 @@ def rests_in_words(found: Ranking, labels: Collection[str]) -> str | None:
         return None
     rests = found.rests(labels)
     if not rests:
-        return "The lead does not depend on any one kind of question."
+        tied = (found.best_of(labels) or ("", []))[1]
+        what = "What it is ahead of" if tied else "The lead"
+        return f"{what} does not depend on any one kind of question."
     worst, *others = rests
     turned, text = worst.ahead, ""
     if turned:

@@ -125,7 +125,9 @@ def test_published_tables_are_marked_and_never_hold_figures_of_this_run() -> Non
     rows = {row[0]: row for row in body(ours[0])}
     assert rows["vanilla_ca"][1] == "-1.5 %"
     assert rows["vanilla_ca"][2].endswith("%")
-    assert rows["casa:gists=0"][2] == NO_DATA
+    assert rows["vanilla_ca"][3] == "other models, other training, other questions"
+    assert rows["casa:gists=0"][2:] == [NO_DATA, "not measured here"]
+    assert ours[0].caption.startswith("Not comparable, and no check: ")
 
 
 def test_a_session_that_was_counted_stands_beside_the_published_one() -> None:
@@ -138,6 +140,9 @@ def test_a_session_that_was_counted_stands_beside_the_published_one() -> None:
     assert body(table(section, "beside_casa_v2_streaming_h100")) == [
         ["vanilla_ca", "256", "4,629", "4,629", "6.4 GiB", "12.8 GiB", "2.000"]
     ]
+    (line,) = published.agreement(evidence(counted=[counted_record(key, amount), other]))
+    assert "counted peaks are +100.0 % off, and numbers of KV tokens are equal in 1 of 1 row." in line
+    assert published.agreement(evidence(counted=[other])) == []
 
 
 def test_every_equal_names_a_model_of_its_table_and_a_method_that_is_registered() -> None:

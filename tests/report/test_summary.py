@@ -155,8 +155,8 @@ def test_the_introduction_says_what_was_measured_counted_and_timed_and_where() -
     text = said(the_summary(OK, tuned(PEAKS), timings)).splitlines()[1]
     assert text.startswith(
         "Measured: 3 methods on reference (0.70 to 0.71 million parameters, trained with up to 4 frames, "
-        "seeds 0, 1 and 2) with videoqa (320 questions), on 2 processors (Example CPU @ 2.80GHz) without a GPU, on "
-        "2026-01-02. Counted without a GPU: the memory of 3 methods on large."
+        "seeds 0, 1 and 2) with videoqa (320 questions), on 2 processors (Example CPU @ 2.80GHz) without a "
+        "GPU, on 2026-01-02. Counted without a GPU: the memory of 3 methods on large."
     )
     assert text.endswith("Timed in turns: 2 methods.")
     card = [s.record(one.key, env=s.environment(gpu="NVIDIA H100")) for one in OK]
@@ -277,7 +277,7 @@ def test_latency_crossings_come_from_interleaved_rounds_alone() -> None:
     turns = table(section, "latency_turns")
     assert "a method is faster than one, timed in turns" in turns.caption
     assert [column.title for column in turns.columns][1] == (
-        "prefill, without vision encoding (counting, 8x16 pixels, random weights)"
+        "prefill, counting, 8x16 pixels, random weights"
     )
     assert body(turns) == [["two", *["from 4"] * 3]]
     steady = [timed.record({"one": timed.around(1), "two": timed.around(2, seed=1)}, n) for n in (1, 4)]

@@ -201,7 +201,7 @@ def sureness(ranking: Ranking, labels: Collection[str], tied: Collection[str]) -
         return "clear"
     if rests[0].ahead:
         return f'rests on one kind: "{rests[0].kind}"'
-    return f"clear over all but {listed(rests[0].blurred)}"
+    return f'clear; over {listed(rests[0].blurred)} only through "{rests[0].kind}"'
 
 
 def trust(counted: Sequence[Peaks], found: Sequence[Ranked]) -> list[str]:

@@ -8,7 +8,7 @@ from harness.report.counted import Peaks, memory_crossings
 from harness.report.document import Block, Column, Section, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.sections.budgets import source
-from harness.report.sections.latency import PHASES, turns
+from harness.report.sections.latency import turns
 from harness.report.sources import joined, timing_source
 from harness.report.style import ordered
 from harness.report.text import NO_DATA, numbered
@@ -16,6 +16,7 @@ from harness.timing.crossings import Crossing
 from harness.timing.frame import labels_of
 
 MODES = {"prefill": "in one pass", "stream": "frame by frame"}
+SHORT = {"prefill": "prefill", "per_frame": "appended frame", "per_token": "decoded token"}
 
 
 def section(counted: Sequence[Peaks], evidence: Evidence) -> Section | None:
@@ -128,7 +129,7 @@ def _latency_table(bases: set[str], mine: Sequence[Crossing], evidence: Evidence
         said = f"from {one.after[0]:,}" if later else f"up to {one.before[-1]:,}"
         entries.setdefault(other, {}).setdefault(curve, []).append(said)
     curves = list(dict.fromkeys(curve for by_curve in entries.values() for curve in by_curve))
-    order = {phase: index for index, phase in enumerate(PHASES)}
+    order = {phase: index for index, phase in enumerate(SHORT)}
     curves.sort(key=lambda curve: (curve[1] not in {*evidence.cells["task"]}, *curve[1:], order[curve[0]]))
     names = {
         label: key.method
@@ -143,12 +144,13 @@ def _latency_table(bases: set[str], mine: Sequence[Crossing], evidence: Evidence
     return Table(
         name="latency_turns",
         caption=(
-            f"Latency: frames at which a method is faster than {base}, timed in turns; a dash: no clear turn."
+            f"Latency: frames at which a method is faster than {base}, timed in turns, prefill without vision "
+            "encoding; a dash: no clear turn."
         ),
         columns=(
             Column("method", numeric=False),
             *(
-                Column(f"{PHASES[phase]} ({task}, {resolution} pixels, {weights} weights)", numeric=False)
+                Column(f"{SHORT[phase]}, {task}, {resolution} pixels, {weights} weights", numeric=False)
                 for phase, task, weights, resolution, _ in curves
             ),
         ),
