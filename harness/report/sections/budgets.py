@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.budget import RESERVE
-from harness.report.advice import CARDS, Choice, choose, duration, important
+from harness.report.advice import CARDS, MOST_NAMED, Choice, choose, duration, important
 from harness.report.counted import Peaks
 from harness.report.document import Column, Source, Table, cell
 from harness.report.evidence import Evidence
@@ -26,6 +26,17 @@ MOST_LEFT_OUT = 2
 """Methods that an entry names of those that do not fit."""
 MUCH_LESS = 4
 """Peaks in one pass and frame by frame are both told where the one is so many times the other."""
+ADVISED = (
+    "video and card",
+    "take",
+    "how sure",
+    "its memory, counted",
+    "its accuracy, measured",
+    "next best that fits",
+    "too large",
+)
+RANKED_ONLY = ("how sure", "its accuracy, measured", "next best that fits")
+"""Columns of the advice that need a ranking by accuracy."""
 _LEADS = {
     "prefill": "A recorded video, all of it in one pass",
     "stream": "A live stream, or a video shown frame by frame",
@@ -128,13 +139,14 @@ def advice(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Evidence
         for peaks in counted
         for frames, card in important(peaks.frames, peaks.scene.key.mode)
     ]
-    titles = ["video and card", "take", "its memory, counted"]
-    titles += ["its accuracy, measured", "how sure", "next best that fits"] if lead else []
+    shown = [index for index, title in enumerate(ADVISED) if lead or title not in RANKED_ONLY]
+    stream = next((peaks for peaks in counted if peaks.scene.key.mode == "stream"), None)
+    rows = [_advised(peaks, choice, lead, stream) for peaks, choice in choices]
     return Table(
         name="advice",
         caption=_units(counted, lead),
-        columns=tuple(Column(title, numeric=False) for title in [*titles, "too large"]),
-        rows=tuple(tuple(cell(text) for text in _advised(peaks, choice, lead)) for peaks, choice in choices),
+        columns=tuple(Column(ADVISED[index], numeric=False) for index in shown),
+        rows=tuple(tuple(cell(row[index]) for index in shown) for row in rows),
         source=joined(source(peaks, evidence) for peaks in counted),
     )
 
@@ -151,7 +163,8 @@ def _units(counted: Sequence[Peaks], lead: Ranked | None) -> str:
     return f"{text}. Accuracy: measured on {there}, {lead.where}."
 
 
-def _advised(peaks: Peaks, choice: Choice, lead: Ranked | None) -> list[str]:
+def _advised(peaks: Peaks, choice: Choice, lead: Ranked | None, stream: Peaks | None) -> list[str]:
+    """One row under :data:`ADVISED`."""
     frames, mode = choice.frames, peaks.scene.key.mode
     video = f"{duration(frames).removesuffix('s').replace(' ', '-')} video"
     what = (
@@ -161,17 +174,20 @@ def _advised(peaks: Peaks, choice: Choice, lead: Ranked | None) -> list[str]:
     )
     too_large = _too_large(choice)
     if lead is None or choice.best is None:
-        least = choice.least
-        memory = _memory(choice, least) if least else NO_DATA
-        blanks = [NO_DATA] * 3 if lead else []
-        return [what, choice.entry, memory, *blanks, too_large]
+        entry = f"{choice.entry}{_frame_by_frame(choice, stream if mode == 'prefill' else None, lead)}"
+        memory = _memory(choice, choice.least) if choice.least and not choice.little else NO_DATA
+        return [what, entry, NO_DATA, memory, NO_DATA, NO_DATA, too_large]
     following = choice.runner_up
+    taken, among = choice.best, [choice.best, *choice.tied]
+    take = listed(among, "or")
+    if len(among) > MOST_NAMED and choice.least is not None:
+        taken, take = choice.least, f"{choice.least}, which needs the least of {len(among)}"
     return [
         what,
-        listed([choice.best, *choice.tied], "or"),
-        _memory(choice, choice.best),
-        str(lead.ranking.scores[choice.best]),
+        take,
         sureness(lead.ranking, choice.fitting, choice.tied),
+        _memory(choice, taken),
+        str(lead.ranking.scores[taken]),
         choice.with_peak(following) if following else NO_DATA,
         too_large,
     ]
@@ -194,7 +210,7 @@ def sureness(ranking: Ranking, labels: Collection[str], tied: Collection[str]) -
     """A few words on what becomes of the lead without one kind of question."""
     if tied:
         return "no clear winner"
-    if not ranking.checked(labels):
+    if sum(label in labels for label in ranking.scores) < 2:
         return NO_DATA
     rests = ranking.rests(labels)
     if not rests:

@@ -25,9 +25,9 @@ from harness.report.verdicts import little_in_words, rests_in_words, verdict
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
 """Videos of a second up to an hour, at a frame a second."""
 BRACKETS = (
-    "[..] is a 95 % interval over questions, for the models that were trained. How much another training "
-    "changes is not in it; that stands behind it as seeds, the least and the most accurate model. A lead is "
-    "claimed only where every seed shows it."
+    "Brackets are 95 % intervals over questions, for the models that were trained. How much another training "
+    "changes is not in them; it stands behind them as seeds, the least and the most accurate model. A lead "
+    "is claimed only where every seed shows it."
 )
 LITTLE_LEARNED = (
     "The last-frame oracle knows the last frame and nothing before it, the blind one the question alone. To "

@@ -144,8 +144,8 @@ def _latency_table(bases: set[str], mine: Sequence[Crossing], evidence: Evidence
     return Table(
         name="latency_turns",
         caption=(
-            f"Latency: frames at which a method is faster than {base}, timed in turns, prefill without vision "
-            "encoding; a dash: no clear turn."
+            f"Latency: frames at which a method is faster than {base}, timed in turns, prefill without "
+            "vision encoding; a dash: no clear turn."
         ),
         columns=(
             Column("method", numeric=False),
