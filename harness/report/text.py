@@ -156,6 +156,11 @@ def listed(items: list[str], joint: str = "and") -> str:
     )
 
 
+def some(items: list[str], most: int = 4) -> str:
+    """a, b, c, d and 14 more; all of them where it is one more only."""
+    return listed(items if len(items) <= most + 1 else [*items[:most], f"{len(items) - most} more"])
+
+
 def parameters_text(counts: Iterable[float]) -> str:
     """``0.71 million parameters``, ``3.8 to 5.2 billion parameters``; below 100,000 as they are."""
     every = list(counts)

@@ -11,8 +11,12 @@ from harness.left_out import LeftOut
 from harness.report.comparisons import Comparison
 from harness.report.points import numeric, rows_of
 from harness.report.style import REFERENCES
-from harness.report.text import interval, known, listed, numbered, share
+from harness.report.text import interval, known, listed, numbered, share, some
 
+LAST_FRAME = "oracle_last_frame"
+MOST_OF_IT = 0.5
+"""An oracle of the last frame that answers more than this share knows most of what is asked: whoever is below
+it may have learned much."""
 LITTLE = 0.1
 """Less than this share of the way from the best oracle to 1 is next to nothing learned."""
 
@@ -44,7 +48,7 @@ class Level:
     value: float
 
     def __str__(self) -> str:
-        return f"{self.name} {share(self.value)}"
+        return f"{'' if self.name == 'chance' else 'the '}{self.name} {share(self.value)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +148,11 @@ def ranking(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> Ranking | 
     if not scores:
         return None
     claimed = [one for one in comparisons if one.borne]
+    values = {column: float(numeric(here[column]).mean()) for column in REFERENCES if column in here}
     levels = [
-        Level(name=reference.label, value=float(values.mean()))
-        for column, reference in REFERENCES.items()
-        for values in [numeric(here[column])]
-        if values.notna().any()
+        Level(name=REFERENCES[column].label, value=value)
+        for column, value in values.items()
+        if known(value) and (column != LAST_FRAME or value <= MOST_OF_IT)
     ]
     return Ranking(
         scores=scores,
@@ -169,7 +173,7 @@ def verdict(found: Ranking, labels: Collection[str]) -> str:
         return f"{text}, the only one with an accuracy"
     if not tied:
         return f"{text}: ahead of {'the other one' if others == 1 else f'all other {others}'}"
-    text += f": no clear winner between it and {listed(tied)}"
+    text += f": no clear winner between it and {some(tied)}"
     return text if len(tied) == others else f"{text}, ahead of the other {others - len(tied)}"
 
 
@@ -211,5 +215,5 @@ def little_in_words(found: Ranking, labels: Collection[str]) -> str | None:
     few = [label for label in found.scores if label in labels and found.learned_little(label)]
     if not few or found.level is None:
         return None
-    named = listed([f"{label} {share(found.scores[label].mean)}" for label in few])
-    return f"hardly better than the {found.level}, or below it: {named}"
+    named = some([f"{label} {share(found.scores[label].mean)}" for label in few])
+    return f"hardly better than {found.level}, or below it: {named}"

@@ -155,6 +155,12 @@ def test_verdicts() -> None:
     assert verdict(some, {"a", "b"}).endswith(": no clear winner between it and b")
 
 
+def test_many_without_a_clear_winner_are_counted() -> None:
+    names = [f"method{index}" for index in range(9)]
+    many = ranked({name: 0.5 for name in names}, set())
+    assert verdict(many, names).endswith("method1, method2, method3, method4 and 4 more")
+
+
 def peaks_of(amounts: dict[str, dict[int, int | str]]) -> Peaks:
     (peaks,) = video_peaks(scenes(video(amounts), {}), "prefill")
     return peaks

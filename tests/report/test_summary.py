@@ -158,6 +158,19 @@ def test_a_lead_that_rests_on_one_kind_is_said_to_where_it_is_recommended() -> N
     assert "read it as undertrained here" in text
 
 
+def test_a_last_frame_that_answers_most_is_no_measure_of_ignorance() -> None:
+    records = planted({"casa": {"now": 0.8}, "vanilla_ca": {"now": 0.26}})
+    found = []
+    for one in records:
+        assert isinstance(one.outcome, Ok)
+        assert one.outcome.measures.accuracy is not None
+        accuracy = one.outcome.measures.accuracy.model_copy(update={"oracles": {"last_frame": 1.0}})
+        found.append(
+            s.record(one.key, Ok(measures=one.outcome.measures.model_copy(update={"accuracy": accuracy})))
+        )
+    assert "hardly better than chance 0.25, or below it: vanilla_ca 0.26." in said(the_summary(found))
+
+
 def test_a_lead_on_every_kind_rests_on_none() -> None:
     even = {name: dict.fromkeys(("when", "past"), skill) for name, skill in s.SKILL.items()}
     section = the_summary(planted(even), tuned({name: {300: GIB} for name in s.SKILL}))

@@ -15,7 +15,7 @@ from harness.report.evidence import Evidence
 from harness.report.points import at, numeric
 from harness.report.sections.task import Setting
 from harness.report.sources import counted_source, joined
-from harness.report.text import NO_DATA, listed, number, numbered, parameters_text
+from harness.report.text import NO_DATA, listed, number, numbered, parameters_text, some
 from harness.report.verdicts import Ranking, ranking, turn_in_words
 from harness.units import bytes_text, parse_bytes
 
@@ -243,7 +243,7 @@ def _lead(counted: Sequence[Peaks], found: Sequence[Ranked]) -> str | None:
         return None
     if choice.tied:
         return (
-            f"There is no clear winner on {where} between {listed([choice.best, *choice.tied])}; "
+            f"There is no clear winner on {where} between {some([choice.best, *choice.tied])}; "
             f"{choice.least} needs the least memory of them."
         )
     rests = ranking.rests(choice.fitting)

@@ -19,7 +19,7 @@ from harness.report.sections.introduction import introduction
 from harness.report.sections.published import agreement
 from harness.report.sections.task import Setting
 from harness.report.style import ordered
-from harness.report.text import listed, numbered, share
+from harness.report.text import listed, numbered, share, some
 from harness.report.verdicts import little_in_words, rests_in_words, verdict
 
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
@@ -93,7 +93,7 @@ def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section |
         single = [label for label, score in one.ranking.scores.items() if score.models < 2]
         if single and len(one.ranking.scores) > 1:
             texts.append(
-                f"{one.setting.title}: no order is claimed that involves {listed(single)}: with one model "
+                f"{one.setting.title}: no order is claimed that involves {some(single)}: with one model "
                 "there, the spread over seeds is not known."
             )
     if not texts:
