@@ -81,7 +81,7 @@ def section(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Section:
     parts += _problems(evidence)
     if len(cells):
         parts.append(Section(title="Where and how this was measured", blocks=tuple(_environments(cells))))
-        commands = Commands(tuple(reproduce(evidence.records)))
+        commands = Commands(tuple(reproduce(evidence.records, evidence.defaults)))
         parts.append(Section(title="To measure it again", blocks=(commands,)))
     parts.append(Section(title="Files", blocks=(Files(tuple(files)),)))
     return Section(title="Provenance", parts=tuple(parts))
