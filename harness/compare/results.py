@@ -37,6 +37,8 @@ class Answers:
     adjusted_p: float
     seeds_apart: bool
     seed_spread: SeedSpread | None
+    equal: bool
+    """Whether every question has the same score on both sides: no difference, and not one that is small."""
 
     @property
     def borne(self) -> bool:

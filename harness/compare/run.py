@@ -51,6 +51,7 @@ class _Asked:
             adjusted_p=adjusted_p,
             seeds_apart=self.seeds_apart,
             seed_spread=self.seed_spread,
+            equal=list(self.paired.first) == list(self.paired.second),
         )
 
 

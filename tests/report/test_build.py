@@ -78,7 +78,7 @@ def test_an_empty_store_still_gives_a_report(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_a_single_record_gives_a_whole_report(tmp_path: Path) -> None:
     text = build_report(store(tmp_path, [s.record(s.key())]), tmp_path / "elsewhere").read_text()
-    assert "![Accuracy, peak memory and latency against frames](videoqa_by_frames.png)" in text
+    assert "![Accuracy, peak memory and times of single cells against frames](videoqa_by_frames.png)" in text
     assert "by_resolution" not in text
 
 
