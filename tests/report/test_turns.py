@@ -15,7 +15,7 @@ from harness.report.plots.turns import in_turns
 from harness.report.sections import task
 from harness.report.sections.task import section, setting_list
 from harness.report.timed import timed_sizes
-from harness.timing.records import Rounds, Timed, TimedMethod, TimingKey, TimingRecord
+from harness.timing.records import PHASES, Rounds, Timed, TimedMethod, TimingKey, TimingRecord
 from tests.report import synthetic as s
 from tests.report.made import body, evidence, said, table
 from tests.timing import made
@@ -205,7 +205,6 @@ def test_one_round_has_no_interval_and_tells_nothing() -> None:
     assert all(one.x_low == () for one in series(plot, "measured"))
 
 
-PHASES = ("prefill", "per_frame", "per_token")
 ONCE = (("token_insertion", 4.0), ("vanilla_ca", 2.0))
 
 

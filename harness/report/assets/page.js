@@ -310,7 +310,7 @@
     if (!target) return;
     const inner = target.querySelector(":scope > details.part, :scope > details.fold");
     for (let part = inner ?? target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
-    target.scrollIntoView();
+    target.scrollIntoView({ behavior: "instant" });
   }
   addEventListener("hashchange", reveal);
   for (const link of links.values()) link.addEventListener("click", () => { if (link.hash === location.hash) reveal(); });
