@@ -66,8 +66,13 @@ def legend_entries(plot_shown: Plot, look: Mapping[str, Look]) -> list[Line2D | 
     return handles
 
 
-def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], fontsize: float = 6.5) -> None:
-    """Write each (x, y, text, colour) beside its point where it covers no point and no other text.
+def place_labels(
+    axes: Axes,
+    labels: Sequence[tuple[float, float, str, str]],
+    points: Sequence[tuple[float, float]],
+    fontsize: float = 6.5,
+) -> None:
+    """Write each (x, y, text, colour) beside its point where it covers none of the points and no other text.
 
     The layout of the figure has to be settled. A label stays inside of the panel; one that finds no free
     place is left out.
@@ -76,10 +81,11 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], fo
     assert figure is not None
     per_point = figure.dpi / 72
     marks = [axes.transData.transform((x, y)) for x, y, _, _ in labels]
-    points = [
-        Bbox.from_bounds(x - 3 * per_point, y - 3 * per_point, 6 * per_point, 6 * per_point) for x, y in marks
+    covered = [
+        Bbox.from_bounds(x - 3 * per_point, y - 3 * per_point, 6 * per_point, 6 * per_point)
+        for x, y in map(axes.transData.transform, points)
     ]
-    taken = [*points, *(text.get_window_extent() for text in axes.texts)]
+    taken = [*covered, *(text.get_window_extent() for text in axes.texts)]
     for (x, y, text, color), mark in zip(labels, marks, strict=True):
         label = axes.annotate(
             plot(text),

@@ -78,7 +78,9 @@ def _lines(shown: Plot, looks: Mapping[str, Look]) -> Figure:
         figure.draw_without_rendering()
         for axes, panel in zip(grid, shown.panels, strict=True):
             assert isinstance(panel, Lines)
-            place_labels(axes, _labels(panel, looks))
+            measured = [one for one in panel.series if one.role == "measured"]
+            points = [point for one in measured for point in zip(one.x, one.y, strict=True)]
+            place_labels(axes, _labels(panel, looks), points)
     return figure
 
 

@@ -64,6 +64,11 @@ HOW_TO_READ = (
         "first and both third quartiles. Other times are medians with quartiles. Times are at batch 1.",
     ),
     (
+        "Timed in turns",
+        "methods were timed round by round in one process, so that a ratio of their times has an interval. "
+        "Only such times are compared; those of cells come from processes of their own and are levels.",
+    ),
+    (
         "A dash",
         "no data, never zero. A failed cell is a result: it is marked at the size where it happened.",
     ),
