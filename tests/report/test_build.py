@@ -38,7 +38,7 @@ def test_a_report_has_text_tables_and_every_figure_that_it_names(tmp_path: Path)
     path = build_report(store(tmp_path, records))
     assert path == tmp_path / "report" / "report.md"
     text = path.read_text()
-    named = re.findall(r"\]\(([^)]+)\)", text)
+    named = re.findall(r"\]\(([^)#]+)\)", text)
     files = {str(file.relative_to(path.parent)) for file in path.parent.rglob("*") if file != path}
     assert set(named) | {"report.html"} == files
     for name in ("by_frames", "by_kind"):

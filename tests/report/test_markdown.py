@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from harness.records import Ok
 from harness.report.command import reproduce
 from harness.report.comparisons import compare
-from harness.report.document import Table
+from harness.report.document import Document, Section, Table
 from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
 from harness.report.points import over_models, reference_point
-from harness.report.render.markdown import table
+from harness.report.render.markdown import render, table
 from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table
 from harness.report.text import (
     NO_DATA,
@@ -242,3 +242,11 @@ def test_the_command_measures_the_same_cells_again() -> None:
     assert "--threads 2" in first
     assert "--methods vanilla_ca --frames 8 --resolution 32x64" in second
     assert "--weights random" in second
+
+
+def test_contents_lead_to_the_sections_by_the_anchors_of_their_headings() -> None:
+    parts = (Section(title="Memory"), Section(title="a_b: c"))
+    sections = (Section(title="Summary", parts=parts), Section(title="Memory"), Section(title="a_b: c"))
+    line = render(Document(title="Report", sections=sections)).split("\n\n")[1]
+    assert line == "[Summary](#summary) · [Memory](#memory-1) · [a_b: c](#a_b-c-1)"
+    assert "](#" not in render(Document(title="Report", sections=sections[:1]))
