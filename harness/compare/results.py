@@ -38,6 +38,8 @@ class Answers:
     adjusted_p: float
     seeds_apart: bool
     seed_spread: SeedSpread | None
+    equal: bool
+    """Whether every question has the same score on both sides: no difference, and not one that is small."""
     without: tuple[LeftOut, ...] = ()
 
     @property

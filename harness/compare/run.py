@@ -53,6 +53,7 @@ class _Asked:
             adjusted_p=adjusted_p,
             seeds_apart=self.seeds_apart,
             seed_spread=self.seed_spread,
+            equal=list(self.paired.first) == list(self.paired.second),
         )
         return replace(found, without=self.without) if found.borne else found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from harness.compare.interleaved import TimeRatio
 from harness.compare.results import Answers, Bytes, PairResult, PlaceResult
 from harness.left_out import LEVEL, LeftOut
 from harness.report.text import NO_DATA, listed, numbered
@@ -54,7 +55,10 @@ def _accuracy(result: PairResult) -> list[str]:
             f"The answers differ {_where(training, scored)} ({_detail(training)}), but {why}: it may be luck "
             "of training, so no order is claimed there."
         )
-    even = [pair for pair in scored if pair[1].adjusted_p >= LEVEL]
+    equal = [pair for pair in scored if pair[1].equal]
+    if equal:
+        lines.append(f"{first} and {second} have equal scores on every question {_where(equal, scored)}.")
+    even = [pair for pair in scored if pair[1].adjusted_p >= LEVEL and not pair[1].equal]
     if even:
         lines.append(
             f"No clear winner between {first} and {second} {_where(even, scored)}, the difference is within "
@@ -153,34 +157,45 @@ def _costs(result: PairResult) -> list[str]:
         ("peak memory", lambda place: place.peak),
         ("state between frames", lambda place: place.state),
     )
-    parts = []
+    parts, equal = [], []
     for name, measure in measures:
-        ratios = [
-            bytes_.ratio
-            for place in result.places
-            if (bytes_ := measure(place)) is not None and bytes_.ratio is not None
-        ]
-        if ratios:
+        found = [bytes_ for place in result.places if (bytes_ := measure(place)) is not None]
+        ratios = [one.ratio for one in found if one.ratio is not None]
+        if found and all(one.difference == 0 for one in found):
+            equal.append(name)
+        elif ratios:
             parts.append(f"{_range(ratios, '.2f')} times the {name}")
-    return [f"{result.first.name} takes {listed(parts)} of {result.second.name}."] if parts else []
+    lines = [f"{result.first.name} takes {listed(parts)} of {result.second.name}."] if parts else []
+    return [*lines, f"Equal on both sides: {listed(equal)}."] if equal else lines
 
 
 def _times(result: PairResult) -> list[str]:
-    """Per phase the ratios whose intervals exclude 1."""
+    """A sentence per stream and weights: what differs in them is no further size of the same experiment."""
+    groups: dict[tuple[str, str], list[TimeRatio]] = {}
+    for one in result.interleaved:
+        groups.setdefault((one.task, one.weights), []).append(one)
+    return [
+        f"Timed in turns on {task} with {weights} weights, {result.first.name} takes, beside "
+        f"{result.second.name}, {listed(_phases(ratios))}."
+        for (task, weights), ratios in groups.items()
+    ]
+
+
+def _phases(found: Sequence[TimeRatio]) -> list[str]:
+    """Per phase the ratios that their intervals tell from 1, and at how many of the sizes."""
     parts = []
-    for phase in dict.fromkeys(one.phase for one in result.interleaved):
-        ratios = [one for one in result.interleaved if one.phase == phase]
+    for phase in dict.fromkeys(one.phase for one in found):
+        ratios = [one for one in found if one.phase == phase]
         told = [one for one in ratios if one.told]
-        sizes = numbered(len(ratios), "size")
+        sizes = numbered(len({(one.frames, one.resolution) for one in ratios}), "size")
+        apart = len({(one.frames, one.resolution) for one in told})
         parts.append(
             f"{_range([one.ratio for one in told], '.2f')} times as long for {PHASES[phase]} (clear at "
-            f"{len(told)} of {sizes})"
+            f"{apart} of {sizes})"
             if told
             else f"times for {PHASES[phase]} without a clear difference at any of {sizes}"
         )
-    if not parts:
-        return []
-    return [f"Timed in turns, {result.first.name} takes, beside {result.second.name}, {listed(parts)}."]
+    return parts
 
 
 def _range(values: Sequence[float], form: str) -> str:
@@ -189,7 +204,9 @@ def _range(values: Sequence[float], form: str) -> str:
 
 
 def difference_text(one: Answers) -> str:
-    """The difference with its interval, signs kept."""
+    """The difference with its interval, signs kept; in one word where there is none at any question."""
+    if one.equal:
+        return "equal"
     found = one.difference
     return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from harness.errors import UsageError
@@ -14,9 +15,24 @@ from harness.settings import join
 from harness.spec import EvalSpec, NamedSpec
 from harness.timing.records import SYNTHETIC, TimingRecord
 
+_DEFAULTS = {
+    "--view-seed": EvalSpec.view_seed,
+    "--backbone": EvalSpec.backbone,
+    "--device": EvalSpec.device,
+    "--dtype": EvalSpec.dtype,
+    "--batch": EvalSpec.batch,
+    "--threads": EvalSpec.threads,
+}
+"""Options that a command line need not give where they have these values."""
 
-def reproduce(records: Sequence[Record]) -> list[str]:
+
+def reproduce(
+    records: Sequence[Record], defaults: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+) -> list[str]:
     """One command per combination of everything that a command line fixes for all of its cells.
+
+    What a command line need not say is left out: options at their defaults, and settings of methods that are
+    those of ``defaults``, the default configs by method.
 
     Plugins, folders of models and a backbone's folder stand as they were given, where the record tells them:
     those of schema 1 do not. The record holds the content's hash of every plugin.
@@ -29,13 +45,15 @@ def reproduce(records: Sequence[Record]) -> list[str]:
         )
         identity = [shared, record.key.weights == "random", record.environment.threads, _inputs(record)]
         groups.setdefault(json.dumps(identity, sort_keys=True), []).append(record)
-    return [_command(group) for group in groups.values()]
+    return [_command(group, defaults) for group in groups.values()]
 
 
-def _command(records: Sequence[Record]) -> str:
+def _command(records: Sequence[Record], defaults: Mapping[str, Mapping[str, object]]) -> str:
     keys = [record.key for record in records]
     first = keys[0]
-    methods = dict.fromkeys(_named(key.method, key.method_config) for key in keys)
+    methods = dict.fromkeys(
+        _named(key.method, _differing(key.method_config, defaults.get(key.method, {}))) for key in keys
+    )
     inputs = _inputs(records[0])
     options: dict[str, object] = {
         "--task": join([_named(first.task, first.task_config)], ","),
@@ -57,9 +75,16 @@ def _command(records: Sequence[Record]) -> str:
     }
     words = ["harness", "eval"]
     for name, value in options.items():
+        if value == _DEFAULTS.get(name):
+            continue
         for one in value if isinstance(value, list) else [value]:
             words += [] if one is None else [name, str(one)]
     return shlex.join(words)
+
+
+def _differing(config: Mapping[str, object], default: Mapping[str, object]) -> dict[str, object]:
+    missing = object()
+    return {name: value for name, value in config.items() if value != default.get(name, missing)}
 
 
 def _inputs(record: Record) -> dict[str, Any]:

@@ -116,9 +116,13 @@ Block = Table | Figure | Text | Notice | Items | Terms | Commands | Files
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A titled part with blocks first and parts of its own after them."""
+    """A titled part with blocks first and parts of its own after them.
+
+    What is ``folded`` stands behind its title on a page until it is opened.
+    """
 
     title: str
+    folded: bool = False
     blocks: tuple[Block, ...] = ()
     parts: tuple[Section, ...] = ()
 

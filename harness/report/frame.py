@@ -143,7 +143,8 @@ KIND_COLUMNS = (
 )
 
 
-def _json(value: object) -> str:
+def canonical(value: object) -> str:
+    """The value as JSON that equal values share."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -177,13 +178,13 @@ def _as_set(key: MethodKey, default: Mapping[str, object]) -> str:
 
 def _as_differing(key: MethodKey, configs: Sequence[Mapping[str, object]]) -> str:
     fields = {field for config in configs for field in config}
-    differing = sorted(field for field in fields if len({_json(c.get(field)) for c in configs}) > 1)
+    differing = sorted(field for field in fields if len({canonical(c.get(field)) for c in configs}) > 1)
     values = ", ".join(f"{field}={_plain(key.method_config.get(field))}" for field in differing)
     return f"{key.method} [{values}]" if values else key.method
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else _json(value)
+    return value if isinstance(value, str) else canonical(value)
 
 
 def _accuracy(accuracy: Accuracy | None) -> dict[str, object]:
@@ -217,7 +218,7 @@ def _measures(measures: Measures) -> dict[str, object]:
         "extrapolated": measures.extrapolated,
         "parameters": measures.parameters,
         **_accuracy(measures.accuracy),
-        "aggregates": _json(measures.aggregates) if measures.aggregates else None,
+        "aggregates": canonical(measures.aggregates) if measures.aggregates else None,
         "peak_bytes": memory.peak_bytes,
         "resting_bytes": memory.resting_bytes,
         "above_resting_bytes": memory.peak_bytes - memory.resting_bytes,
@@ -257,10 +258,10 @@ def _identity(record: Record, label: str) -> dict[str, object]:
         "digest": key.digest,
         "task": key.task,
         "task_version": key.task_version,
-        "task_config": _json(key.task_config),
+        "task_config": canonical(key.task_config),
         "method": label,
         "method_name": key.method,
-        "method_config": _json(key.method_config),
+        "method_config": canonical(key.method_config),
         "frames": key.frames,
         "height": key.height,
         "width": key.width,

@@ -17,6 +17,16 @@ from harness.report.text import plot
 
 FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 3.2, "alpha": 0.55}
 
+UNBEATEN: dict[str, Any] = {
+    "color": "#8a8a8a",
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 11,
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.8,
+    "alpha": 0.7,
+}
+
 _OFFSETS = ((0, 8), (0, -8), (9, 0), (-9, 0), (8, 8), (-8, 8), (8, -8), (-8, -8), (0, 16), (0, -16))
 """Where a label may stand from its point, in typographic points, best first."""
 
@@ -46,6 +56,9 @@ def legend_entries(plot_shown: Plot, look: Mapping[str, Look]) -> list[Line2D | 
         handles.append(Line2D([], [], color=FAINT, linestyle=COUNTED_LINE, label="counted, not measured"))
     if any(one.role == "front" for one in series):
         handles.append(Line2D([], [], **FRONT, label="Pareto front"))
+    rings = next((one.name for one in series if one.role == "unbeaten"), None)
+    if rings is not None:
+        handles.append(Line2D([], [], **(UNBEATEN | {"markersize": 8}), label=rings))
     if any(one.low for one in series):
         handles.append(Patch(color=FAINT, alpha=0.2, label="95 % interval, or quartiles of times"))
     if any(panel.failures for panel in lines):
@@ -53,40 +66,45 @@ def legend_entries(plot_shown: Plot, look: Mapping[str, Look]) -> list[Line2D | 
     return handles
 
 
-def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], fontsize: float = 6.5) -> None:
-    """Write each (x, y, text, colour) beside its point where it covers no point and no other label.
+def place_labels(
+    axes: Axes,
+    labels: Sequence[tuple[float, float, str, str]],
+    points: Sequence[tuple[float, float]],
+    fontsize: float = 6.5,
+) -> None:
+    """Write each (x, y, text, colour) beside its point where it covers none of the points and no other text.
 
-    The layout of the figure has to be settled. A label stays between the panel's lower and upper edge; where
-    every place is taken the first one is used.
+    The layout of the figure has to be settled. A label stays inside of the panel; one that finds no free
+    place is left out.
     """
-    per_point = axes.figure.dpi / 72
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    per_point = figure.dpi / 72
     marks = [axes.transData.transform((x, y)) for x, y, _, _ in labels]
-    taken = [
-        Bbox.from_bounds(x - 3 * per_point, y - 3 * per_point, 6 * per_point, 6 * per_point) for x, y in marks
+    covered = [
+        Bbox.from_bounds(x - 3 * per_point, y - 3 * per_point, 6 * per_point, 6 * per_point)
+        for x, y in map(axes.transData.transform, points)
     ]
+    taken = [*covered, *(text.get_window_extent() for text in axes.texts)]
     for (x, y, text, color), mark in zip(labels, marks, strict=True):
-        width, height = 0.66 * fontsize * len(text) * per_point, fontsize * per_point
-        boxes = [
-            Bbox.from_bounds(
-                mark[0] + dx * per_point - width / 2, mark[1] + dy * per_point - height / 2, width, height
-            )
-            for dx, dy in _OFFSETS
-        ]
-        inside = [
-            index
-            for index, box in enumerate(boxes)
-            if axes.bbox.ymin <= box.ymin and box.ymax <= axes.bbox.ymax
-        ]
-        free = [index for index in inside if not any(boxes[index].overlaps(other) for other in taken)]
-        best = free[0] if free else 0
-        taken.append(boxes[best])
-        axes.annotate(
-            text,
+        label = axes.annotate(
+            plot(text),
             (x, y),
-            xytext=_OFFSETS[best],
+            xytext=(0, 0),
             textcoords="offset points",
             ha="center",
             va="center",
             fontsize=fontsize,
             color=color,
         )
+        size = label.get_window_extent()
+        for dx, dy in _OFFSETS:
+            left, foot = mark[0] + dx * per_point - size.width / 2, mark[1] + dy * per_point - size.height / 2
+            box = Bbox.from_bounds(left, foot, size.width, size.height)
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if inside and not any(box.overlaps(other) for other in taken):
+                label.set_position((dx, dy))
+                taken.append(box)
+                break
+        else:
+            label.remove()

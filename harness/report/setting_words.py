@@ -9,11 +9,16 @@ import pandas as pd
 from harness.report.comparisons import Comparison
 from harness.report.kinds import KindTable
 from harness.report.points import at, numeric, place_name, rows_of
+from harness.report.sections.latency import PHASES as PHASE_WORDS
 from harness.report.style import ordered
+from harness.report.tables import growths
 from harness.report.text import interval, known, listed, number, numbered, share, some
+from harness.report.timed import TimedSize
 from harness.report.verdicts import ranking, verdict
+from harness.timing.records import PHASES
 
-MIB = 2**20
+FEW = 4
+"""Methods that are named one by one."""
 
 
 def setting_in_words(
@@ -21,17 +26,16 @@ def setting_in_words(
     points: pd.DataFrame,
     place: tuple[int, int, int] | None,
     comparisons: Sequence[Comparison],
+    timed: Sequence[TimedSize] = (),
 ) -> list[str]:
-    """One sentence or two per item, for one setting."""
+    """One sentence or two per item, for one setting; what a table says method by method is left to it."""
     items = [_measured(cells)]
     if (cells["weights"] == "random").any():
         items.append("The models have random weights: their costs mean something, their accuracies do not.")
     if place is not None:
-        items.append(_accuracies(at(points, place), place_name(place)))
-        items += _order(at(points, place), comparisons)
-    items += _growth(points, "above_resting_bytes", MIB, "MiB", "Peak memory above resting")
-    items += _growth(points, "per_frame_ms", 1.0, "ms", "The median time of an appended frame")
-    return items + _failures(points)
+        items += _order(at(points, place), comparisons, place_name(place))
+        items += _levels(at(points, place), place_name(place))
+    return items + _growth(points) + _fastest(timed, place) + _failures(points)
 
 
 def _failures(points: pd.DataFrame) -> list[str]:
@@ -51,31 +55,21 @@ def _failures(points: pd.DataFrame) -> list[str]:
 
 
 def _measured(cells: pd.DataFrame) -> str:
-    counts = [
-        f"{int((cells['outcome'] == outcome).sum())} {outcome}" for outcome in ("ok", "failed", "skipped")
-    ]
+    outcomes = [(int((cells["outcome"] == name).sum()), name) for name in ("ok", "failed", "skipped")]
+    counts = [f"{count} {name}" for count, name in outcomes if count]
     methods = ordered(list(zip(cells["method"], cells["method_name"], strict=True)))
+    of = listed(methods) if len(methods) <= FEW else f"{len(methods)} methods"
     seeds = sorted(set(cells["seed"]))
     sizes = cells.drop_duplicates("resolution").sort_values("side_px")["resolution"].tolist()
     return (
-        f"{numbered(len(cells), 'cell')} ({', '.join(counts)}) "
-        f"of {listed(methods)}: "
+        f"{numbered(len(cells), 'cell')} ({', '.join(counts)}) of {of}: "
         f"frames {listed([str(value) for value in sorted(set(cells['frames']))])}; pixels {listed(sizes)}; "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}."
     )
 
 
-def _accuracies(points: pd.DataFrame, where: str) -> str:
-    parts = []
-    for row in sorted(rows_of(points), key=lambda row: -row["accuracy"] if known(row["accuracy"]) else 2.0):
-        if known(row["accuracy"]):
-            spread = (
-                f", seeds {share(row['accuracy_min'])} to {share(row['accuracy_max'])}"
-                if row["models"] > 1
-                else ""
-            )
-            low_high = interval(row["accuracy_low"], row["accuracy_high"])
-            parts.append(f"{row['method']} {share(row['accuracy'])} {low_high}{spread}")
+def _levels(points: pd.DataFrame, where: str) -> list[str]:
+    """What needs no model."""
     levels = [
         f"{label} {share(numeric(points[column]).mean())}"
         for column, label in (
@@ -85,11 +79,10 @@ def _accuracies(points: pd.DataFrame, where: str) -> str:
         )
         if numeric(points[column]).notna().any()
     ]
-    text = f"Accuracy at {where}: {'; '.join(parts)}."
-    return f"{text} For comparison: {', '.join(levels)}." if levels else text
+    return [f"For comparison, at {where}: {', '.join(levels)}."] if levels else []
 
 
-def _order(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
+def _order(here: pd.DataFrame, comparisons: Sequence[Comparison], where: str) -> list[str]:
     """The best and its ties; pair by pair is a table's matter."""
     found = ranking(here, comparisons)
     if found is None or len(found.scores) < 2:
@@ -97,8 +90,9 @@ def _order(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return ["No order between methods is claimed: the answers to single questions are not in this run."]
     borne = sum(one.borne for one in comparisons)
-    text = f"Most accurate: {verdict(found, found.scores)}. {borne} of {numbered(len(comparisons), 'order')} "
-    text += f"between two methods {'is' if borne == 1 else 'are'} claimed, by every seed and the paired test."
+    text = f"Most accurate at {where}: {verdict(found, found.scores)}. "
+    text += f"{borne} of {numbered(len(comparisons), 'order')} between two methods "
+    text += f"{'is' if borne == 1 else 'are'} claimed, by every seed and the paired test."
     single = [label for label, score in found.scores.items() if score.models < 2]
     if single:
         text += (
@@ -129,21 +123,33 @@ def near_chance(kinds: KindTable) -> list[str]:
     return items
 
 
-def _growth(points: pd.DataFrame, column: str, unit: float, name: str, what: str) -> list[str]:
-    """From the fewest to the most frames that each method finished, at the most pixels."""
-    usable = points[numeric(points[column]).notna()]
-    if not len(usable):
+def _growth(points: pd.DataFrame) -> list[str]:
+    """The least and the largest factor by which memory grows with frames, at the most pixels."""
+    grown = [one for one in growths(points) if one.above_resting[0] > 0]
+    if not grown:
         return []
-    size = usable.sort_values("side_px")["resolution"].iloc[-1]
+    side = max(one.side_px for one in grown)
+    grown = sorted((one for one in grown if one.side_px == side), key=lambda one: one.factor)
+    ends = grown[:1] if len(grown) == 1 else [grown[0], grown[-1]]
+    parts = [
+        f"times {number(one.factor, 2)} with {one.method} ({one.frames[0]} to {one.frames[1]} frames)"
+        for one in ends
+    ]
+    return [f"Peak memory above resting grows at {grown[0].resolution} pixels: {' to '.join(parts)}."]
+
+
+def _fastest(timed: Sequence[TimedSize], place: tuple[int, int, int] | None) -> list[str]:
+    """Who is fastest of the methods that were timed in turns where methods are compared."""
+    size = next((one for one in timed if one.place == place), None)
+    if size is None:
+        return []
     parts = []
-    for label in ordered(list(zip(usable["method"], usable["method_name"], strict=True))):
-        rows = rows_of(
-            usable[(usable["method"] == label) & (usable["resolution"] == size)].sort_values("frames")
-        )
-        if len(rows) > 1 and rows[0][column] > 0:
-            first, last = rows[0][column], rows[-1][column]
-            parts.append(
-                f"{label} from {number(first / unit)} to {number(last / unit)} {name} "
-                f"(times {number(last / first, 2)}) from {rows[0]['frames']} to {rows[-1]['frames']} frames"
-            )
-    return [f"{what} at {size} pixels: {'; '.join(parts)}."] if parts else []
+    for phase in PHASES:
+        best, tied = size.fastest(phase)
+        ratio = size.ratio(phase, best, size.base)
+        spread = f" [{number(ratio.low)}, {number(ratio.high)}]" if known(ratio.low) else ""
+        text = f"{PHASE_WORDS[phase]}: {best}"
+        text += f", {number(ratio.ratio)}{spread} of {size.base}'s time" if best != size.base else ""
+        text += f", not clearly faster than {listed(tied)}" if tied else ""
+        parts.append(text)
+    return [f"Fastest at {place_name(size.place)}, timed in turns: {'; '.join(parts)}."]

@@ -43,7 +43,7 @@ def cells_source(
     records = [one for digest, one in evidence.by_digest.items() if digest in digests] if measure else []
     return Source(
         records=(evidence.export(table, **conditions(rows, digests, _CELL, named)),),
-        measure=tuple(reproduce(records)),
+        measure=tuple(reproduce(records, evidence.defaults)),
     )
 
 
@@ -58,14 +58,17 @@ def counted_source(evidence: Evidence, records: Sequence[CountRecord]) -> Source
     )
 
 
-def timing_source(evidence: Evidence, digests: Collection[str], phase: str, base: str) -> Source:
-    """The ratios of one phase to ``base``, the first method of those sizes, and the rounds behind them."""
+def timing_source(
+    evidence: Evidence, digests: Collection[str], phases: Sequence[str], second: Sequence[str] = ()
+) -> Source:
+    """The ratios of those phases and the rounds behind them: to the ``second`` methods, or of every pair."""
     rows = [size_of(one) for one in evidence.timings]
     records = [one for one in evidence.timings if one.key.digest in digests]
-    asked = conditions(rows, digests, _TIMING, TASK) | {"phase": [phase]}
+    asked = conditions(rows, digests, _TIMING, TASK) | {"phase": list(phases)}
+    pairs: Conditions = {"second": list(second)} if second else {}
     return Source(
         records=(
-            evidence.export("ratios", **asked, second=[base]),
+            evidence.export("ratios", **asked, **pairs),
             evidence.export("timings", **asked),
         ),
         measure=(time_again(records, evidence.run),),

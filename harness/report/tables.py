@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +12,13 @@ import pandas as pd
 
 from harness.report.comparisons import Comparison
 from harness.report.document import Cell, Column, Row, Source, Table, cell
+from harness.report.frame import resolution_label
 from harness.report.kinds import KindTable
 from harness.report.points import at, place_name, rows_of
-from harness.report.style import SHIPPED
+from harness.report.style import SHIPPED, ordered
 from harness.report.text import NO_DATA, interval, known, number, share
+from harness.report.timed import TimedSize
+from harness.timing.records import PHASES, Phase
 
 MIB = 2**20
 KIB = 2**10
@@ -21,6 +26,11 @@ KIB = 2**10
 NOWHERE = Source()
 _LEVELS = ("chance", "oracle_blind", "oracle_last_frame")
 _TIMES = ("ttft", "per_frame", "per_token")
+_TIMED: tuple[tuple[Phase, str], ...] = tuple(zip(PHASES, _TIMES, strict=True))
+_CELL_TIMES = ("first token ms", "per frame ms", "per token ms")
+TIMES_OF_CELLS = (
+    "medians with quartiles of single cells, each timed in a process of its own, so that they bear no order."
+)
 _PLACE = (Column("method", numeric=False), Column("frames"), Column("pixels"))
 
 
@@ -55,11 +65,12 @@ def cost_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Tab
     rows = _in_order(points)
     return Table(
         name=f"{stem}_cost",
-        caption="Peak memory of the prefill, state kept between frames, times with quartiles, work and size.",
+        caption="Peak memory of the prefill, state kept between frames, times, work and size. Times: "
+        + TIMES_OF_CELLS,
         columns=(
             *_PLACE,
-            *_columns("peak MiB", "above resting MiB", "state KiB", "first token ms", "per frame ms"),
-            *_columns("per token ms", "prefill MFLOPs", "parameters"),
+            *_columns("peak MiB", "above resting MiB", "state KiB", *_CELL_TIMES),
+            *_columns("prefill MFLOPs", "parameters"),
         ),
         rows=tuple(
             (
@@ -79,20 +90,27 @@ def cost_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Tab
 
 
 def growth_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Table:
-    """What one more frame costs: differences between the most and the fewest frames, per frame."""
-    grown = _growths(points)
+    """Memory at the fewest and the most frames, and what one more frame adds between them."""
+    grown = growths(points)
     return Table(
         name=f"{stem}_growth",
-        caption="What is added from the fewest to the most frames, divided by the frames added.",
+        caption="Peak memory above resting at the fewest and the most frames; then what is added between "
+        "them, divided by the frames added.",
         columns=(
             Column("method", numeric=False),
-            *_columns("pixels", "frames", "state bytes", "peak bytes", "prefill MFLOPs"),
+            *_columns("pixels", "frames", "above resting MiB", "times"),
+            *_columns("state bytes a frame", "peak bytes a frame", "prefill MFLOPs a frame"),
         ),
         rows=tuple(
             (
                 cell(growth.method),
                 cell(growth.resolution, growth.side_px),
                 cell(f"{growth.frames[0]} to {growth.frames[1]}", growth.frames[1]),
+                cell(
+                    " to ".join(number(amount / MIB) for amount in growth.above_resting),
+                    growth.above_resting[1] / MIB,
+                ),
+                _number(growth.factor, number(growth.factor, 2)),
                 _whole(growth.state_bytes),
                 _whole(growth.peak_bytes),
                 _scaled(growth.flops, 1e6),
@@ -105,38 +123,104 @@ def growth_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> T
 
 
 def overview_table(
-    points: pd.DataFrame, place: tuple[int, int, int], stem: str, source: Source = NOWHERE
+    points: pd.DataFrame,
+    place: tuple[int, int, int],
+    stem: str,
+    source: Source = NOWHERE,
+    timed: TimedSize | None = None,
 ) -> Table:
-    """One row per method at one number of frames and one resolution."""
-    growths = {(growth.method, growth.resolution): growth for growth in _growths(points)}
+    """One row per method at one number of frames and one resolution.
+
+    Times are ratios where methods were ``timed`` in turns, else those of single cells.
+    """
+    by_method = {(growth.method, growth.resolution): growth for growth in growths(points)}
     smallest = points["parameters"].min()
     rows = _in_order(at(points, place))
     cells: list[Row] = []
     for row in rows:
-        growth = growths.get((row["method"], row["resolution"]))
+        growth = by_method.get((row["method"], row["resolution"]))
         cells.append(
             (
                 cell(row["method"]),
                 _accuracy(row),
+                cell(_spread(row)),
                 cell(str(row["models"]), row["models"]),
                 _whole(growth.state_bytes) if growth else cell(NO_DATA),
                 _whole(growth.peak_bytes) if growth else cell(NO_DATA),
-                *(_time(row, name) for name in _TIMES),
+                *(
+                    _ratio(timed, phase, row["method"]) if timed else _time(row, name)
+                    for phase, name in _TIMED
+                ),
                 _parameters(row["parameters"], smallest),
             )
         )
+    titles = ("prefill", "per frame", "per token") if timed else _CELL_TIMES
+    how = (
+        f"Times are divided by {timed.base}'s [95 %], timed in turns."
+        if timed
+        else f"Times: {TIMES_OF_CELLS}"
+    )
     return Table(
         name=f"{stem}_overview",
-        caption=f"Every method at {place_name(place)}.",
+        caption=f"Every method at {place_name(place)}. {how}",
         columns=(
             Column("method", numeric=False),
-            *_columns("accuracy [95 %]", "models", "state bytes a frame", "peak bytes a frame"),
-            *_columns("first token ms", "per frame ms", "per token ms", "parameters"),
+            *_columns("accuracy [95 %]", "seeds: min to max", "models"),
+            *_columns("state bytes a frame", "peak bytes a frame"),
+            *_columns(*titles, "parameters"),
         ),
         rows=tuple(cells),
         methods=_methods(rows),
         source=source,
     )
+
+
+def metrics_table(cells: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Table | None:
+    """The task's own metrics over all answers; None for a task that has none."""
+    found: dict[tuple[str, str, int, int, int], list[float | None]] = {}
+    names: dict[str, str] = {}
+    ok = cells[(cells["outcome"] == "ok") & cells["aggregates"].notna()]
+    for row in rows_of(ok):
+        names[row["method"]] = row["method_name"]
+        for metric, value in json.loads(row["aggregates"]).items():
+            place = (metric, row["method"], row["frames"], row["height"], row["width"])
+            found.setdefault(place, []).append(value)
+    if not found:
+        return None
+    rank = {label: index for index, label in enumerate(ordered(list(names.items())))}
+    places = sorted(found, key=lambda one: (one[0], rank[one[1]], one[3] * one[4], one[3], one[2]))
+    return Table(
+        name=f"{stem}_metrics",
+        caption="The task's own metrics over all answers of a model, on the task's own scale: their mean "
+        "over models, and the spread over seeds.",
+        columns=(
+            Column("metric", numeric=False),
+            *_PLACE,
+            *_columns("value", "seeds: min to max", "models"),
+        ),
+        rows=tuple(
+            (
+                cell(metric),
+                cell(method),
+                cell(str(frames), frames),
+                cell(resolution_label(height, width), (height * width) ** 0.5),
+                *_metric(found[metric, method, frames, height, width]),
+            )
+            for metric, method, frames, height, width in places
+        ),
+        methods=tuple(method for _, method, *_ in places),
+        source=source,
+    )
+
+
+def _metric(values: Sequence[float | None]) -> tuple[Cell, Cell, Cell]:
+    """Mean, spread and number of models that have one."""
+    there = [value for value in values if value is not None and known(value)]
+    if not there:
+        return cell(NO_DATA), cell(NO_DATA), cell("0", 0)
+    mean = sum(there) / len(there)
+    spread = f"{number(min(there), 4)} to {number(max(there), 4)}" if len(there) > 1 else NO_DATA
+    return cell(number(mean, 4), mean), cell(spread), cell(str(len(there)), len(there))
 
 
 def kinds_table(kinds: KindTable, stem: str, source: Source = NOWHERE) -> Table:
@@ -200,20 +284,32 @@ def comparison_table(comparisons: Sequence[Comparison], stem: str, source: Sourc
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Growth:
-    """What one more frame adds, between two numbers of frames."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What frames cost one method at one resolution, between the fewest and the most of them.
+
+    ``above_resting`` are the peaks above resting at both ends, in bytes; the rest is what one more frame
+    adds.
+    """
 
     method: str
     resolution: str
     side_px: float
     frames: tuple[int, int]
+    above_resting: tuple[float, float]
     state_bytes: float
     peak_bytes: float
     flops: float
 
+    @property
+    def factor(self) -> float:
+        """How many times as much is above resting at the end; NaN where nothing was at the beginning."""
+        first, last = self.above_resting
+        return last / first if first else math.nan
 
-def _growths(points: pd.DataFrame) -> list[_Growth]:
+
+def growths(points: pd.DataFrame) -> list[Growth]:
+    """One per method and resolution with more than one number of frames, in the order of tables."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in _in_order(points):
         if row["models"]:
@@ -223,12 +319,21 @@ def _growths(points: pd.DataFrame) -> list[_Growth]:
         few, many = (pick(rows, key=lambda row: row["frames"]) for pick in (min, max))
         added = many["frames"] - few["frames"]
         if added:
-            per_frame = [
+            state, peak, flops = (
                 (many[column] - few[column]) / added
                 for column in ("state_bytes", "above_resting_bytes", "prefill_flops")
-            ]
+            )
             grown.append(
-                _Growth(method, resolution, few["side_px"], (few["frames"], many["frames"]), *per_frame)
+                Growth(
+                    method=method,
+                    resolution=resolution,
+                    side_px=few["side_px"],
+                    frames=(few["frames"], many["frames"]),
+                    above_resting=(few["above_resting_bytes"], many["above_resting_bytes"]),
+                    state_bytes=state,
+                    peak_bytes=peak,
+                    flops=flops,
+                )
             )
     return grown
 
@@ -297,6 +402,19 @@ def _scaled(value: float, unit: float) -> Cell:
 def _time(row: dict[str, Any], name: str) -> Cell:
     middle, low, high = row[f"{name}_ms"], row[f"{name}_q25_ms"], row[f"{name}_q75_ms"]
     return _number(middle, f"{number(middle)} [{number(low)}, {number(high)}]")
+
+
+def _ratio(timed: TimedSize, phase: Phase, label: str) -> Cell:
+    if label not in timed.times:
+        return cell(NO_DATA)
+    found = timed.ratio(phase, label, timed.base)
+    return ratio_cell(found.ratio, found.low, found.high) if label != timed.base else cell("1", 1.0)
+
+
+def ratio_cell(ratio: float, low: float, high: float) -> Cell:
+    """A ratio with its interval, where it has one."""
+    spread = f" [{number(low)}, {number(high)}]" if known(low) and known(high) else ""
+    return cell(f"{number(ratio)}{spread}", ratio)
 
 
 def _parameters(count: float, smallest: float) -> Cell:

@@ -11,7 +11,7 @@ from harness.compare.places import Filters
 from harness.compare.results import PairResult
 from harness.compare.run import compare_sides
 from harness.compare.sides import find_sides
-from harness.compare.words import verdict
+from harness.compare.words import difference_text, verdict
 from harness.errors import UsageError
 from harness.timing.records import PHASES
 from harness.timing.store import open_timings, write_timing
@@ -55,10 +55,28 @@ def test_identical_answers_have_no_difference(tmp_path: Path) -> None:
     result = compared(tmp_path)
     assert all(one.difference.mean == 0 and one.adjusted_p == 1 for one in result.places[0].answers)
     line = verdict(result)[0]
-    assert line == (
-        "No clear winner between alpha and beta at videoqa, 8 frames, 64 pixels, the difference is within "
-        f"chance: equal scores in total on {QUESTIONS} questions."
-    )
+    assert line == "alpha and beta have equal scores on every question at videoqa, 8 frames, 64 pixels."
+    assert all(one.equal and difference_text(one) == "equal" for one in result.places[0].answers)
+
+
+def test_equal_totals_of_different_answers_are_not_called_equal_answers(tmp_path: Path) -> None:
+    cell(tmp_path, "alpha", lambda index: float(index % 2))
+    cell(tmp_path, "beta", lambda index: float(index % 2 == 0))
+    overall = compared(tmp_path).places[0].overall
+    assert overall is not None
+    assert (overall.difference.mean, overall.equal) == (0, False)
+    assert "equal scores in total" in verdict(compared(tmp_path))[0]
+    assert difference_text(overall).startswith("+0.000 [")
+
+
+def test_costs_that_are_the_same_are_called_equal(tmp_path: Path) -> None:
+    trained(tmp_path / "one", alpha=0.8, beta=0.5)
+    trained(tmp_path / "two", alpha=0.8, beta=0.5)
+    for result in compare_sides(find_sides(str(tmp_path / "one"), str(tmp_path / "two"), None)[0]):
+        text = " ".join(verdict(result))
+        assert "Equal on both sides: peak memory and state between frames." in text
+        assert "+0.000" not in text
+        assert "1.00 times" not in text
 
 
 def test_a_small_difference_is_not_claimed_and_says_what_it_would_take(tmp_path: Path) -> None:
@@ -282,7 +300,7 @@ def test_runs_are_compared_method_by_method(tmp_path: Path) -> None:
     assert problems == []
     alpha, beta = compare_sides(pairs)
     assert verdict(alpha)[0].startswith(f"{after}::alpha is more accurate than {before}::alpha")
-    assert verdict(beta)[0].startswith("No clear winner")
+    assert "have equal scores on every question" in verdict(beta)[0]
     crossed, _ = find_sides(f"{before}::alpha", f"{after}::beta", None)
     assert [side.label for side in crossed[0]] == ["alpha", "beta"]
 
@@ -333,12 +351,30 @@ def test_times_measured_in_turns_have_ratios_within_a_run_only(tmp_path: Path) -
     assert told[8, "prefill"].low <= 2.0 <= told[8, "prefill"].high
     assert told[8, "prefill"].told
     assert not told[16, "prefill"].told
-    assert "alpha takes, beside beta, 2.00 times as long for prefill (clear at 1 of 2 sizes)" in " ".join(
-        verdict(result)
-    )
+    (line,) = [line for line in verdict(result) if line.startswith("Timed in turns")]
+    assert "alpha takes, beside beta, 2.00 times as long for prefill (clear at 1 of 2 sizes)" in line
     backwards = compare_sides(find_sides("beta", "alpha", run)[0])[0]
     assert [one.ratio for one in backwards.interleaved if one.frames == 8] == pytest.approx([0.5] * 3)
     narrowed = compared(run, Filters(frames=(8,)))
     assert {one.frames for one in narrowed.interleaved} == {8}
     across = compare_sides(find_sides(f"{run}::alpha", f"{other}::beta", None)[0])[0]
     assert across.interleaved == ()
+
+
+def test_a_size_timed_with_trained_and_with_random_weights_is_one_size_of_each(tmp_path: Path) -> None:
+    trained(tmp_path, alpha=0.8, beta=0.5)
+    open_timings(tmp_path)
+    slow = [2.0, 2.1, 1.9, 2.05, 1.95, 2.0, 2.0]
+    record = made.record({"beta": [1.0] * 7, "alpha": slow}, frames=8)
+    methods = tuple(one.model_copy(update={"weights": "0" * 16}) for one in record.key.methods)
+    write_timing(tmp_path, record)
+    write_timing(
+        tmp_path, record.model_copy(update={"key": record.key.model_copy(update={"methods": methods})})
+    )
+    lines = [line for line in verdict(compared(tmp_path)) if line.startswith("Timed in turns")]
+    assert len(lines) == 2
+    assert {"trained" if "with trained weights" in line else "random" for line in lines} == {
+        "trained",
+        "random",
+    }
+    assert all("(1 of 1 size told apart)" in line for line in lines)

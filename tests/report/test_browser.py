@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from harness.counting.store import write_counted
-from harness.records import Failed, Record
-from harness.report.build import PAGE, build_report
+from harness.records import Failed
 from harness.report.style import SHIPPED
-from harness.store import Store
 from tests.report import synthetic as s
-from tests.report.test_plots import COUNTED
+from tests.report.browsing import IN_A_BROWSER, Browser, click, made, narrow, visible_rows
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None or DRIVER is None, reason="chromium or chromedriver is not installed"
-    ),
-    pytest.mark.xdist_group("browser"),
-]
-PATIENCE_S = 120.0
+pytestmark = IN_A_BROWSER
 EVIL = (
     "<script>window.broken=1</script>",
     "</script><script>window.broken=2</script>",
@@ -41,93 +22,6 @@ EVIL = (
     "\u202egnp.exe\u2066 \u2028 ${7*7} {{7*7}} <!--",
     "n" * 10_000,
 )
-
-
-class Browser:
-    """A page in headless chromium."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def open(self, path: Path) -> None:
-        """Load a page and wait for its tables and plots."""
-        self.driver.get_log("browser")
-        self.driver.get_log("performance")
-        self.driver.get(path.as_uri())
-        self.until(lambda: self("return document.documentElement.dataset.tables === 'ready'"))
-        self.until(lambda: self("return document.documentElement.dataset.plots === 'ready'"))
-
-    def __call__(self, script: str, *arguments: object) -> Any:
-        return self.driver.execute_script(script, *arguments)
-
-    def until(self, done: Callable[[], object]) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not done():
-            assert time.monotonic() < end, "the page did not get there"
-            time.sleep(0.05)
-
-    def command(self, name: str, **values: object) -> Any:
-        return self.driver.execute_cdp_cmd(name, values)
-
-    def draw_all(self) -> None:
-        """Bring every chart near the window, as scrolling does."""
-        for place in range(self("return document.querySelectorAll('.chart').length")):
-            self(
-                "document.querySelectorAll('.chart')[arguments[0]].scrollIntoView({behavior: 'instant'})",
-                place,
-            )
-            self.until(
-                partial(self, "return Boolean(document.querySelectorAll('.chart')[arguments[0]].data)", place)
-            )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    arguments = ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={profile}")
-    for argument in (*arguments, *(("--no-sandbox",) if os.geteuid() == 0 else ())):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(PATIENCE_S)
-    driver.set_script_timeout(PATIENCE_S)
-    yield Browser(driver)
-    driver.quit()
-
-
-def made(folder: Path, records: list[Record]) -> Path:
-    store = Store(folder).open()
-    for one in records:
-        store.write(one, s.samples(one))
-    write_counted(folder, COUNTED)
-    return build_report(folder).with_name(PAGE)
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("run"), s.run(seeds=(0, 1)))
-
-
-@pytest.fixture
-def opened(browser: Browser, page: Path) -> Browser:
-    browser.command("Emulation.clearDeviceMetricsOverride")
-    browser.open(page)
-    return browser
-
-
-def visible_rows(browser: Browser, table: str) -> list[list[str]]:
-    rows: list[list[str]] = browser(
-        "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)].filter(r => r.offsetParent)"
-        ".map(r => [...r.cells].map(c => c.innerText.trim()))",
-        table,
-    )
-    return rows
-
-
-def click(browser: Browser, selector: str) -> None:
-    browser("document.querySelector(arguments[0]).click()", selector)
 
 
 def test_the_page_loads_without_an_error_and_without_the_network(opened: Browser) -> None:
@@ -269,36 +163,6 @@ def test_where_scripts_cannot_unpack_the_pictures_stay_and_one_line_says_so(
         browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
 
 
-def narrow(browser: Browser) -> int:
-    browser.command(
-        "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=False
-    )
-    return int(browser("return document.documentElement.scrollWidth"))
-
-
-def test_nothing_is_wider_than_a_phone(opened: Browser) -> None:
-    opened.draw_all()
-    try:
-        assert narrow(opened) <= 360
-    finally:
-        opened.command("Emulation.clearDeviceMetricsOverride")
-
-
-def test_print_has_pictures_and_no_controls(opened: Browser) -> None:
-    opened.command("Emulation.setEmulatedMedia", media="print")
-    try:
-        shown = "return [...document.querySelectorAll(arguments[0])].filter(e => e.offsetParent).length"
-        assert opened(shown, "figure.plot > img") == opened(
-            "return document.querySelectorAll('figure.plot').length"
-        )
-        assert opened(shown, ".bar, .copy, .chart, .dt-search") == 0
-        opened("dispatchEvent(new Event('beforeprint'))")
-        assert opened("return document.querySelectorAll('details:not([open])').length") == 0
-        assert len(visible_rows(opened, "videoqa_cost")) == 36
-    finally:
-        opened.command("Emulation.setEmulatedMedia", media="")
-
-
 def test_hostile_names_and_messages_execute_nothing(browser: Browser, tmp_path: Path) -> None:
     records = [
         s.record(s.key(evil, task=EVIL[2], frames=frames), env=s.environment(cpu=evil, commit=evil))
@@ -314,6 +178,7 @@ def test_hostile_names_and_messages_execute_nothing(browser: Browser, tmp_path: 
     ]
     path = made(tmp_path, records)
     browser.open(path)
+    browser.unfold()
     browser.draw_all()
     for chip in browser.driver.find_elements("css selector", ".chip")[:3]:
         browser("arguments[0].click()", chip)

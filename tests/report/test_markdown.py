@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from harness.records import Ok
 from harness.report.command import reproduce
 from harness.report.comparisons import compare
-from harness.report.document import Table
+from harness.report.document import Document, Section, Table
 from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
 from harness.report.points import over_models, reference_point
-from harness.report.render.markdown import table
+from harness.report.render.markdown import render, table
 from harness.report.tables import accuracy_table, cost_table, growth_table, kinds_table, overview_table
 from harness.report.text import (
     NO_DATA,
@@ -174,7 +174,10 @@ def test_growth_table_divides_what_is_added_by_the_frames_added() -> None:
     few, many = (s.measures(s.key("casa", frames=frames)) for frames in (2, 8))
     state = sum(many.memory.state_bytes.values()) - sum(few.memory.state_bytes.values())
     assert state > 0
-    assert row[:4] == ["casa", "64", "2 to 8", f"{state / 6:,.0f}"]
+    peaks = [one.memory.peak_bytes - one.memory.resting_bytes for one in (few, many)]
+    assert row[:3] == ["casa", "64", "2 to 8"]
+    assert row[3] == " to ".join(number(peak / 2**20) for peak in peaks)
+    assert row[4:6] == [number(peaks[1] / peaks[0], 2), f"{state / 6:,.0f}"]
     assert body(growth_table(over_models(records_to_frame(records[:1])), "a")) == []
 
 
@@ -185,8 +188,9 @@ def test_overview_has_a_row_per_method_and_what_a_frame_adds() -> None:
     rows = {row[0]: row for row in body(overview_table(points, place, "a"))}
     growth = {row[0]: row for row in body(growth_table(points, "a"))}
     assert set(growth) == {"vanilla_ca", "casa"}, "token_insertion ran at one number of frames only"
-    assert {name: rows[name][3:5] for name in growth} == {name: row[3:5] for name, row in growth.items()}
-    assert rows["token_insertion"][3:5] == [NO_DATA, NO_DATA]
+    assert {name: rows[name][4:6] for name in growth} == {name: row[5:7] for name, row in growth.items()}
+    assert rows["token_insertion"][4:6] == [NO_DATA, NO_DATA]
+    assert [column.title for column in overview_table(points, place, "a").columns][6] == "first token ms"
 
 
 def test_kinds_table_has_a_row_per_kind_with_every_method_and_level() -> None:
@@ -238,3 +242,11 @@ def test_the_command_measures_the_same_cells_again() -> None:
     assert "--threads 2" in first
     assert "--methods vanilla_ca --frames 8 --resolution 32x64" in second
     assert "--weights random" in second
+
+
+def test_contents_lead_to_the_sections_by_the_anchors_of_their_headings() -> None:
+    parts = (Section(title="Memory"), Section(title="a_b: c"))
+    sections = (Section(title="Summary", parts=parts), Section(title="Memory"), Section(title="a_b: c"))
+    line = render(Document(title="Report", sections=sections)).split("\n\n")[1]
+    assert line == "[Summary](#summary) · [Memory](#memory-1) · [a_b: c](#a_b-c-1)"
+    assert "](#" not in render(Document(title="Report", sections=sections[:1]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 
 from harness import published as published_tables
 from harness.report.contents import document
-from harness.report.document import Figure, Table
+from harness.report.document import Figure, Notice, Table
+from harness.report.made import NotMadeWarning
 from harness.report.sections import latency, memory, published
 from harness.report.sections.task import setting_list
 from harness.report.text import NO_DATA
@@ -94,7 +97,9 @@ def test_latencies_are_divided_by_the_first_method_named() -> None:
     assert float(at_4.split()[0]) == pytest.approx(0.5, rel=0.1)
     low, high = (float(part) for part in at_4.partition("[")[2].rstrip("]").split(", "))
     assert low < float(at_4.split()[0]) < high < 1
-    assert "one prefills faster than two at 1 frame, two at 4" in said(section)
+    assert body(table(section, "latency_1_turns"))[0] == [
+        "prefill, without vision encoding", "one", "two", "1", NO_DATA, "4",
+    ]  # fmt: skip
     assert found.source.measure == (
         "harness time --out 'runs/a b' --methods one,two --task counting --frames 1,4 --resolution 8x16 "
         "--rounds 7 --seed 0 --view-seed 0 --limit 8 --backbone toy --weights random --device cpu "
@@ -181,3 +186,47 @@ def test_names_that_no_command_line_takes_do_not_stop_the_report() -> None:
     whole = document(evidence([s.record(s.key(evil, task=evil))], counted, timings), ())
     (row,) = body(table(whole.sections[-1], "uncounted"))
     assert row == [evil, "prefill", "large", "2", "448", "planted"]
+
+
+BROKEN = {
+    memory: ("_figure", "_by_frames", "_by_kind", "_laws", "_capacity", "_crossings", "beside_cells"),
+    latency: ("_table", "_turns"),
+    published: ("_as_published", "_relative"),
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "part"), [(module, part) for module, parts in BROKEN.items() for part in parts]
+)
+def test_one_failing_part_leaves_the_rest_of_its_section(
+    module: ModuleType, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = video({**LINEAR, "token_insertion": {4: GIB, 64: 10 * GIB, 128: 40 * GIB}})
+    timings = [
+        timed.record({"one": timed.around(first), "two": timed.around(2, seed=1)}, frames)
+        for frames, first in ((1, 1), (4, 4))
+    ]
+    found = evidence([s.record(s.key(name)) for name in s.SKILL], counted, timings)
+    settings = setting_list(found)
+
+    def blocks() -> list[str]:
+        made = latency.section(found) if module is latency else module.section(found, settings)
+        assert made is not None
+        return [
+            getattr(block, "name", "notice" if isinstance(block, Notice) else "text") for block in made.walk()
+        ]
+
+    before = blocks()
+
+    def broken(*_: object) -> None:
+        raise ArithmeticError("planted")
+
+    monkeypatch.setattr(module, part, broken)
+    with pytest.warns(NotMadeWarning, match="planted"):
+        after = blocks()
+    lost = [name for name in before if name not in after]
+    assert "notice" in after
+    assert "notice" not in before
+    assert set(after) & set(before) - {"text"}
+    if part != "beside_cells":
+        assert lost

@@ -87,7 +87,7 @@ def test_every_command_of_the_reference_report_lists_records(shown: Shown) -> No
                 assert len(frame[SCENE].drop_duplicates()) == 1, command
             if "method" in frame and isinstance(block, Table) and not block.name.startswith("beside_"):
                 labels = {label for label in block.methods if label is not None}
-                if block.name.startswith("latency_"):
+                if labels and block.name.startswith("latency_"):
                     labels.add(latency.baseline(shown.evidence.timings, shown.evidence))
                 if block.name == "memory_turns":
                     labels |= {column.title.rpartition(" ")[2] for column in block.columns[1:]}

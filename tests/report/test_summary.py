@@ -322,7 +322,7 @@ def words(records: Sequence[Record], *, with_samples: bool = True) -> str:
 
 def test_a_setting_names_the_best_and_counts_the_orders() -> None:
     text = words(s.run(frames=(4, 8), resolutions=(64,)))
-    assert "Most accurate: token_insertion 0." in text
+    assert "Most accurate at 4 frames, 64 pixels: token_insertion 0." in text
     assert "ahead of all other 2. 3 of 3 orders between two methods are claimed" in text
     assert "Not finished: token_insertion at 8 frames and 64 pixels (out of memory)." in text
 

@@ -35,6 +35,7 @@
     if (trace.line) copy.line = { ...trace.line, color };
     if (trace.marker || trace.type === "bar") copy.marker = { ...trace.marker, color };
     if (copy.marker && copy.marker.line) copy.marker.line = { ...copy.marker.line, color };
+    if (trace.error_x) copy.error_x = { ...trace.error_x, color: faded(color, 0.7) };
     if (trace.error_y) copy.error_y = { ...trace.error_y, color: faded(color, 0.4) };
     if (trace.textfont) copy.textfont = { ...trace.textfont, color };
     return copy;
@@ -92,8 +93,40 @@
     if (!width) return;
     const traces = chart.traces.map(painted);
     const layout = arranged(chart, traces, width);
-    plotly.react(element, traces, layout, { displayModeBar: false, responsive: false });
     live.add(element);
+    plotly.react(element, traces, layout, { displayModeBar: false, responsive: false }).then(() => {
+      clear(element);
+      hint(element.parentElement);
+    });
+  }
+
+  // A label that would cover an earlier one is left out; pointing at its value tells it.
+  function clear(element) {
+    const kept = [];
+    for (const text of all(".scatterlayer text", element)) {
+      text.style.visibility = "";
+      const box = text.getBoundingClientRect();
+      const covers = kept.some((other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom);
+      if (covers) text.style.visibility = "hidden";
+      else kept.push(box);
+    }
+  }
+
+  // What is wider than its place fades out at the side where it goes on.
+  const watched = new Set();
+  function hint(box) {
+    const update = () => {
+      const left = box.scrollLeft > 2;
+      const right = box.scrollLeft + box.clientWidth < box.scrollWidth - 2;
+      box.classList.toggle("more-left", left);
+      box.classList.toggle("more-right", right);
+    };
+    if (!watched.has(box)) {
+      watched.add(box);
+      box.addEventListener("scroll", update, { passive: true });
+      new ResizeObserver(update).observe(box);
+    }
+    update();
   }
 
   function repaint() {
@@ -208,6 +241,7 @@
       enhance(table, DataTable);
       await new Promise((resolve) => setTimeout(resolve));
     }
+    for (const box of all(".dt-layout-table > div, .scroll")) hint(box);
     root.dataset.tables = "ready";
   }
 
@@ -241,16 +275,46 @@
   }
 
   // ---- contents and print ----
-  const links = new Map(all("nav a").map((link) => [link.getAttribute("href").slice(1), link]));
+  const contents = byId("contents");
+  const links = new Map(all("#contents a").map((link) => [link.getAttribute("href").slice(1), link]));
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       for (const link of links.values()) link.removeAttribute("aria-current");
-      links.get(entry.target.id)?.setAttribute("aria-current", "true");
+      const link = links.get(entry.target.id);
+      link?.setAttribute("aria-current", "true");
+      if (link && contents.scrollHeight > contents.clientHeight) {
+        contents.scrollTop = link.offsetTop - contents.clientHeight / 2;
+      }
     }
   }, { rootMargin: "-15% 0px -80% 0px" });
   for (const id of links.keys()) if (byId(id)) seen.observe(byId(id));
-  if (innerWidth < 1120) byId("main").parentElement.querySelector("nav details").open = false;
+  const listed = contents.querySelector("details");
+  const wide = matchMedia("(min-width: 70rem)");
+  const close = () => { contents.classList.remove("over"); if (!wide.matches) listed.open = false; };
+  close();
+  wide.addEventListener("change", () => { contents.classList.remove("over"); listed.open = wide.matches; });
+  document.querySelector(".to-contents").addEventListener("click", (event) => {
+    event.preventDefault();
+    if (contents.classList.contains("over")) return close();
+    contents.classList.add("over");
+    listed.open = true;
+    (contents.querySelector("[aria-current]") ?? contents.querySelector("a")).focus({ preventScroll: false });
+  });
+  contents.addEventListener("click", (event) => { if (event.target.closest("a")) close(); });
+  addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+
+  // A link leads to what is folded, too.
+  function reveal() {
+    const target = byId(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    const inner = target.querySelector(":scope > details.part, :scope > details.fold");
+    for (let part = inner ?? target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    target.scrollIntoView({ behavior: "instant" });
+  }
+  addEventListener("hashchange", reveal);
+  for (const link of links.values()) link.addEventListener("click", () => { if (link.hash === location.hash) reveal(); });
+  if (location.hash) reveal();
 
   let opened = [];
   addEventListener("beforeprint", () => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.report.text import interval, known, number, numbered, share
+from harness.report.timed import TimedSize
 
 MIB = 2**20
 _TIMES = {
@@ -20,6 +21,19 @@ def point(row: dict[str, Any], *columns: str, front: bool = False) -> str:
     lines += [f"{row['models']} models; costs are medians, accuracies means"] if row["models"] > 1 else []
     lines += ["extrapolated beyond training"] if row["extrapolated"] else []
     lines += ["on the Pareto front"] if front else []
+    return "\n".join(lines)
+
+
+def turns(row: dict[str, Any], size: TimedSize, *, front: bool) -> str:
+    """A point of methods timed in turns: its accuracy, its time and the ratio that is compared."""
+    middle = size.times[row["method"]].phases["prefill"].timing.median_ms
+    ratio = size.ratio("prefill", row["method"], size.base)
+    spread = f", 95 % [{number(ratio.low)}, {number(ratio.high)}]" if known(ratio.low) else ""
+    lines = [row["method"], _place(row), _value(row, "accuracy")]
+    lines += [f"prefill {number(middle)} ms, median of {numbered(ratio.rounds, 'round')}"]
+    lines += [f"{number(ratio.ratio)} of {size.base}'s time{spread}"] if row["method"] != size.base else []
+    lines += ["extrapolated beyond training"] if row["extrapolated"] else []
+    lines += ["on the Pareto front, as far as intervals tell"] if front else []
     return "\n".join(lines)
 
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 Number = float | None
 
-Role = Literal["measured", "counted", "single", "level", "front"]
-"""``measured`` and ``counted`` lines, ``single`` models as dots, a ``level`` that is no method's, and the
-Pareto ``front``."""
+Role = Literal["measured", "counted", "single", "level", "front", "unbeaten"]
+"""``measured`` and ``counted`` lines, ``single`` models as dots, a ``level`` that is no method's, the Pareto
+``front`` as a line, and the points that are ``unbeaten`` as far as intervals tell, as rings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,9 @@ class Axis:
 class Series:
     """Points in the order in which a line joins them.
 
-    ``low`` and ``high`` bound a band or a bar; ``hollow`` marks extrapolated points; ``hover`` says all about
-    a point; ``labels`` are written beside points. Each is empty or as long as ``x``.
+    ``low`` and ``high`` bound a band or a bar, ``x_low`` and ``x_high`` a bar along x; ``hollow`` marks
+    extrapolated points; ``hover`` says all about a point; ``labels`` are written beside points. Each is empty
+    or as long as ``x``.
     """
 
     name: str
@@ -49,12 +50,15 @@ class Series:
     method: str | None = None
     low: tuple[Number, ...] = ()
     high: tuple[Number, ...] = ()
+    x_low: tuple[Number, ...] = ()
+    x_high: tuple[Number, ...] = ()
     hollow: tuple[bool, ...] = ()
     hover: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        lengths = {len(each) for each in (self.y, self.low, self.high, self.hollow, self.hover, self.labels)}
+        beside = (self.low, self.high, self.x_low, self.x_high, self.hollow, self.hover, self.labels)
+        lengths = {len(each) for each in beside}
         assert len(self.y) == len(self.x), self.name
         assert lengths <= {0, len(self.x)}, self.name
 
@@ -133,6 +137,12 @@ class Plot:
     panels: tuple[Panel, ...]
     columns: int = 1
     notes: tuple[str, ...] = ()
+
+    @property
+    def scatters(self) -> bool:
+        """Whether both axes hold measures, and not sizes, so that panels need room."""
+        series = [one for panel in self.panels if isinstance(panel, Lines) for one in panel.series]
+        return any(any(one.labels) or one.role in ("front", "unbeaten") for one in series)
 
     def methods(self) -> tuple[str, ...]:
         """The methods that occur, each once, in the order of the panels."""

@@ -15,7 +15,7 @@ from harness.report.plots.notes import notes
 from harness.report.plots.pareto import front
 from harness.report.points import over_models, rows_of
 from harness.report.style import REFERENCES
-from harness.report.text import known, number
+from harness.report.text import known, number, numbered
 
 MIB = 2**20
 MOST_COLUMNS = 4
@@ -24,16 +24,17 @@ FRONT = "Pareto front"
 Cost = Literal["memory", "latency"]
 _COSTS = {
     "memory": ("above_resting_bytes", 1 / MIB, "MiB", "Peak memory above resting (MiB, log scale)"),
-    "latency": ("ttft_ms", 1.0, "ms", "Time to first token (ms, log scale)"),
+    "latency": ("ttft_ms", 1.0, "ms", "Time to first token of single cells (ms, log scale)"),
 }
-_WORDS = {"memory": "peak memory", "latency": "time to first token"}
+_WORDS = {"memory": "peak memory", "latency": "time to first token of single cells"}
 
 
 def tradeoff(cells: pd.DataFrame, cost: Cost) -> Plot:
     """A line per method through its sizes, from few to many frames, one panel per resolution.
 
     The front of a panel is over all of its methods and sizes; the first and the last point of a line, and
-    those on the front, are labelled with their frames.
+    those on the front, are labelled with their frames, where the panel has more than one number of them.
+    Times of cells come from processes of their own, which no front may be drawn between.
     """
     column, factor, unit, title = _COSTS[cost]
     points = [
@@ -49,16 +50,23 @@ def tradeoff(cells: pd.DataFrame, cost: Cost) -> Plot:
         here = [row for row in points if row["resolution"] == size]
         single = [row for row in models if row["resolution"] == size and known(row["accuracy"])]
         x = log2_axis(title + (_resting(here) if cost == "memory" else ""), unit, values)
-        series = (*_levels(here, x), *_lines(here, column, factor), *_singles(here, single, column, factor))
-        panels.append(Lines(title=f"{size} pixels", x=x, y=share_axis("Accuracy"), series=series))
+        series = (*levels(here, x), *_lines(here, cost), *_singles(here, single, column, factor))
+        panels.append(Lines(title=_title(here), x=x, y=share_axis("Accuracy"), series=series))
     if not panels:
         panels = [Lines(title="", x=log2_axis(title, unit, values), y=share_axis("Accuracy"), series=())]
     return Plot(
-        title=f"{cells['task'].iloc[0]}: accuracy against {_WORDS[cost]}; numbers are frames",
+        title=f"{cells['task'].iloc[0]}: accuracy against {_WORDS[cost]}",
         panels=tuple(panels),
         columns=min(len(panels), MOST_COLUMNS),
         notes=notes(cells),
     )
+
+
+def _title(here: Sequence[dict[str, Any]]) -> str:
+    """The resolution, and the number of frames where all points have the same."""
+    frames = {row["frames"] for row in here}
+    same = f", {numbered(min(frames), 'frame')}" if len(frames) == 1 else ""
+    return f"{here[0]['resolution']} pixels{same}"
 
 
 def _resting(points: Sequence[dict[str, Any]]) -> str:
@@ -69,18 +77,21 @@ def _resting(points: Sequence[dict[str, Any]]) -> str:
     return f"\nresting (parameters, buffers, inputs): {low if low == high else f'{low} to {high}'} MiB"
 
 
-def _levels(points: Sequence[dict[str, Any]], axis: Axis) -> Iterator[Series]:
-    levels = [row["chance"] for row in points if known(row["chance"])]
-    if levels:
-        level = sum(levels) / len(levels)
+def levels(points: Sequence[dict[str, Any]], axis: Axis) -> Iterator[Series]:
+    """Chance over the panel's points, where it is known."""
+    found = [row["chance"] for row in points if known(row["chance"])]
+    if found:
+        level = sum(found) / len(found)
         label = REFERENCES["chance"].label
         hovers = (f"{label}\naccuracy {level:.3f}",) * 2
         yield Series(name=label, role="level", x=(axis.low, axis.high), y=(level, level), hover=hovers)
 
 
-def _lines(points: Sequence[dict[str, Any]], column: str, factor: float) -> Iterator[Series]:
+def _lines(points: Sequence[dict[str, Any]], cost: Cost) -> Iterator[Series]:
+    column, factor, _, _ = _COSTS[cost]
     costs, values = [row[column] * factor for row in points], [row["accuracy"] for row in points]
-    best = front(costs, values)
+    best = front(costs, values) if cost == "memory" else []
+    several = len({row["frames"] for row in points}) > 1
     on_front = {id(points[index]) for index in best}
     if best:
         yield Series(
@@ -100,7 +111,9 @@ def _lines(points: Sequence[dict[str, Any]], column: str, factor: float) -> Iter
             y=tuple(row["accuracy"] for row in rows),
             hollow=tuple(bool(row["extrapolated"]) for row in rows),
             hover=tuple(hover.point(row, "accuracy", column, front=id(row) in on_front) for row in rows),
-            labels=tuple(str(row["frames"]) if id(row) in ends | on_front else "" for row in rows),
+            labels=tuple(str(row["frames"]) if id(row) in ends | on_front else "" for row in rows)
+            if several
+            else (),
         )
 
 

@@ -29,6 +29,8 @@ from harness.report.text import visible
 
 LONG = 200
 """Characters from which a cell scrolls in a box of its own."""
+FEW_ROWS = 12
+"""A longer table is folded behind its caption."""
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?")
 _SHAPES = {
     "o": '<circle cx="6" cy="6" r="4.5"/>',
@@ -113,6 +115,9 @@ class _Writer:
         found = _NUMBER.match(cell.text)
         return found[0].replace(",", "") if found else ""
 
+    def folded(self, table: Table) -> bool:
+        return len(table.rows) > FEW_ROWS
+
     def long(self, text: str) -> bool:
         return len(text) > LONG
 
@@ -140,8 +145,9 @@ class _Writer:
     def across(self, plot: Plot) -> int:
         """How many panels stand side by side where there is room."""
         lines = [panel for panel in plot.panels if isinstance(panel, Lines)]
-        if any(one.labels for panel in lines for one in panel.series):
-            return min(plot.columns, 2)
+        labelled = any(any(one.labels) for panel in lines for one in panel.series)
+        if plot.scatters:
+            return min(plot.columns, 2 if labelled else 3)
         return 3 if plot.columns == 2 and len(plot.panels) > 4 else max(plot.columns, 1)
 
     def layers(self, plot: Plot) -> list[tuple[str, str]]:
@@ -167,6 +173,7 @@ class _Writer:
             ("single", "single seeds"),
         ):
             found += [(role, words)] if role in roles else []
+        found += [("ring", one.name) for one in series if one.role == "unbeaten"][:1]
         found += (
             [("hollow", "extrapolated beyond training")] if any(any(one.hollow) for one in series) else []
         )

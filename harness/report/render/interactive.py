@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.report.plots.axes import HEADROOM
-from harness.report.plots.model import Axis, HeatMap, Lines, Panel, Plot, Series, StackedBars
+from harness.report.plots.model import Axis, HeatMap, Lines, Number, Panel, Plot, Series, StackedBars
 from harness.report.style import LAYERS, LEVELS, UNKNOWN, Look
 from harness.report.text import visible
 
@@ -31,6 +31,7 @@ LONGEST_LINE = 72
 LONGEST_NAME = 26
 LEVELS_ON_DARK = {"chance": "#c9ccd2", "blind oracle": "#5b616c", "last-frame oracle": "#b4b8c0"}
 FRONT = ("#9a9a9a", "#7d838f")
+RING = ("#8a8a8a", "#9aa0ab")
 
 Trace = dict[str, Any]
 
@@ -104,6 +105,11 @@ def _series(series: Series, looks: Mapping[str, Look]) -> Iterator[Trace]:
         meta = _meta("front", None, *FRONT)
         yield base | {"mode": "lines", "line": line, "opacity": 0.45, "hoverinfo": "skip", "meta": meta}
         return
+    if series.role == "unbeaten":
+        ring = {"symbol": "circle-open", "size": 18, "opacity": 0.7, "line": {"width": 2.4}}
+        meta = _meta("unbeaten", None, *RING)
+        yield base | {"mode": "markers", "marker": ring, "hoverinfo": "skip", "meta": meta}
+        return
     look = looks.get(series.method or "", UNKNOWN)
     meta = _meta(series.role, series.method, look.color, look.dark)
     symbol = SYMBOLS[look.marker]
@@ -145,11 +151,9 @@ def _measured(series: Series, base: Trace, symbol: str, meta: dict[str, Any]) ->
             "meta": meta | {"role": "band"},
         }
     elif known:
-        high, low = series.high[0], series.low[0]
-        assert high is not None
-        assert low is not None
-        sizes = {"array": [high - y[0]], "arrayminus": [y[0] - low]}
-        bars = {"error_y": {"type": "data", "symmetric": False, "thickness": 1.2, "width": 0} | sizes}
+        bars |= {"error_y": _bar(series.low, series.high, y)}
+    if series.x_low and series.x_high:
+        bars |= {"error_x": _bar(series.x_low, series.x_high, x)}
     hollow = list(series.hollow) or [False] * len(x)
     solid = [None if outside else value for outside, value in zip(hollow, y, strict=True)]
     line: Trace = {
@@ -178,6 +182,14 @@ def _measured(series: Series, base: Trace, symbol: str, meta: dict[str, Any]) ->
         points |= {"mode": "markers+text", "text": [escaped(text) for text in series.labels]}
         points |= {"textposition": "top center", "textfont": {"size": 10}}
     yield points
+
+
+def _bar(low: Sequence[Number], high: Sequence[Number], middle: Sequence[float]) -> dict[str, Any]:
+    """A bar around every value, none where a bound is not known."""
+    up = [0.0 if most is None else most - value for most, value in zip(high, middle, strict=True)]
+    down = [0.0 if least is None else value - least for least, value in zip(low, middle, strict=True)]
+    look = {"type": "data", "symmetric": False, "thickness": 1.2, "width": 0}
+    return look | {"array": up, "arrayminus": down}
 
 
 def _failures(panel: Lines, looks: Mapping[str, Look]) -> list[Trace]:

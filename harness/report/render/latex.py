@@ -43,7 +43,7 @@ def render(document: Document) -> str:
     parts = [
         _PREAMBLE,
         rf"\title{{{latex(shortened(document.title, _LONGEST_TITLE))}}}",
-        "\\date{}\n\\begin{document}\n\\maketitle",
+        "\\date{}\n\\begin{document}\n\\maketitle\n\\setcounter{tocdepth}{2}\n\\tableofcontents",
     ]
     for section in document.sections:
         parts += filter(None, _section(section, 0))

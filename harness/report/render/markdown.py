@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness.report.document import (
@@ -35,10 +37,35 @@ LONGEST_TABLE = 24
 
 def render(document: Document) -> str:
     """The document's text; a figure NAME is at ``NAME.png`` and ``NAME.svg``, a table at ``tables/NAME``."""
-    parts = [f"# {markdown(shortened(document.title))}"]
+    parts = [f"# {markdown(shortened(document.title))}", *_contents(document)]
     for section in document.sections:
         parts += _section(section, 2)
     return "\n\n".join(parts) + "\n"
+
+
+def _contents(document: Document) -> Iterator[str]:
+    """Links to the sections, by the anchors that GitHub and its like give their headings."""
+    taken = Counter([_anchor(document.title)])
+    links = []
+    for section in document.sections:
+        for depth, title in _titles(section, 0):
+            anchor = _anchor(title)
+            number = taken[anchor]
+            taken[anchor] += 1
+            if depth == 0:
+                links.append(f"[{link_text(shortened(title))}](#{anchor}{f'-{number}' if number else ''})")
+    if len(links) > 1:
+        yield " · ".join(links)
+
+
+def _titles(section: Section, depth: int) -> Iterator[tuple[int, str]]:
+    yield depth, section.title
+    for part in section.parts:
+        yield from _titles(part, depth + 1)
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w -]", "", shortened(title).lower()).replace(" ", "-")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> str:

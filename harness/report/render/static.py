@@ -23,7 +23,7 @@ from harness.report.canvas import (
     render,
     style,
 )
-from harness.report.marks import FRONT, legend_entries, place_labels
+from harness.report.marks import FRONT, UNBEATEN, legend_entries, place_labels
 from harness.report.plots.axes import HEADROOM
 from harness.report.plots.model import Failure, HeatMap, Lines, Panel, Plot, Series, StackedBars
 from harness.report.style import COUNTED_LINE, EXTRAPOLATED_LINE, LAYERS, LEVELS, UNKNOWN, Look
@@ -60,10 +60,7 @@ def _grid(shown: Plot, width: float, height: float, least: float) -> tuple[Figur
 
 
 def _lines(shown: Plot, looks: Mapping[str, Look]) -> Figure:
-    labelled = any(
-        any(one.labels) for panel in shown.panels if isinstance(panel, Lines) for one in panel.series
-    )
-    width, height = (PANEL_WIDTH + 0.5, 3.0) if labelled else (PANEL_WIDTH, PANEL_HEIGHT)
+    width, height = (PANEL_WIDTH + 0.5, 3.0) if shown.scatters else (PANEL_WIDTH, PANEL_HEIGHT)
     figure, grid = _grid(shown, width, height, 6.6)
     for axes, panel in zip(grid, shown.panels, strict=True):
         assert isinstance(panel, Lines)
@@ -77,11 +74,13 @@ def _lines(shown: Plot, looks: Mapping[str, Look]) -> Figure:
     _titles(grid, shown, lambda panel: panel.x.title if isinstance(panel, Lines) else "")
     add_header(figure, safe(shown.title, 100), legend_entries(shown, looks))
     add_footer(figure, shown.notes)
-    if labelled:
+    if any(any(one.labels) for panel in shown.panels if isinstance(panel, Lines) for one in panel.series):
         figure.draw_without_rendering()
         for axes, panel in zip(grid, shown.panels, strict=True):
             assert isinstance(panel, Lines)
-            place_labels(axes, _labels(panel, looks))
+            measured = [one for one in panel.series if one.role == "measured"]
+            points = [point for one in measured for point in zip(one.x, one.y, strict=True)]
+            place_labels(axes, _labels(panel, looks), points)
     return figure
 
 
@@ -113,6 +112,9 @@ def _series(axes: Axes, series: Series, looks: Mapping[str, Look]) -> None:
         return
     if series.role == "front":
         axes.plot(x, y, **FRONT, drawstyle="steps-post", solid_capstyle="round", zorder=1.8)
+        return
+    if series.role == "unbeaten":
+        axes.plot(x, y, **UNBEATEN, zorder=1.8)
         return
     look = looks[series.method or ""]
     if series.role == "single":
@@ -149,6 +151,9 @@ def _measured(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, look: Lo
             axes.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
         else:
             axes.vlines(x, low, high, color=look.color, alpha=0.16, linewidth=6)
+    if series.x_low and series.x_high:
+        least, most = (np.array(bound, dtype=float) for bound in (series.x_low, series.x_high))
+        axes.hlines(y, least, most, color=look.color, alpha=0.7, linewidth=1.1, zorder=2.4)
     outside = np.array(series.hollow, dtype=bool) if series.hollow else np.zeros(len(x), dtype=bool)
     axes.plot(x, np.where(outside, np.nan, y), color=look.color, linewidth=1.4, zorder=2.5)
     first = np.nonzero(outside[:-1] | outside[1:])[0]

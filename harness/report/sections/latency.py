@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from harness.report.document import Block, Cell, Column, Items, Section, Table, Text, cell
+from harness.report.document import Block, Cell, Column, Section, Table, Text, cell
 from harness.report.evidence import Evidence
+from harness.report.made import made
 from harness.report.points import rows_of
 from harness.report.sources import timing_source
 from harness.report.style import ordered
-from harness.report.text import NO_DATA, known, number, numbered
-from harness.timing.crossings import Crossing, crossings, sentence
+from harness.report.tables import ratio_cell
+from harness.report.text import NO_DATA, numbered
+from harness.timing.crossings import Crossing, crossings
 from harness.timing.frame import labels_of, ratios
 from harness.timing.records import TimingRecord
 
@@ -65,9 +67,11 @@ def _part(
     rows: pd.DataFrame, records: Sequence[TimingRecord], resolution: str, stem: str, evidence: Evidence
 ) -> Section:
     base, first = baseline(records, evidence), rows_of(rows)[0]
-    blocks: list[Block] = [_table(rows, phase, base, stem, evidence) for phase in PHASES]
-    lines = [sentence(one) for one in crossings(rows)]
-    blocks.append(Items(tuple(lines)) if lines else Text("No order turns with the number of frames."))
+    blocks: list[Block] = [
+        made(f"the table of {words}", _table, rows, phase, base, stem, evidence)
+        for phase, words in PHASES.items()
+    ]
+    blocks.append(made("the table of turns", _turns, rows, stem, evidence))
     setting = ", ".join(str(first[name]) for name in ("task", "backbone", "dtype", "device"))
     return Section(
         title=f"{setting}, {resolution} pixels, {first['weights']} weights, "
@@ -84,7 +88,7 @@ def _table(rows: pd.DataFrame, phase: str, base: str, stem: str, evidence: Evide
     for row in mine:
         if base in (row["first"], row["second"]):
             other = row["second"] if row["first"] == base else row["first"]
-            cells.setdefault(other, {})[int(row["frames"])] = _ratio(row, inverse=row["first"] == base)
+            cells.setdefault(other, {})[int(row["frames"])] = _over(row, inverse=row["first"] == base)
     digests = {row["digest"] for row in mine}
     return Table(
         name=f"{stem}_{phase}",
@@ -96,13 +100,42 @@ def _table(rows: pd.DataFrame, phase: str, base: str, stem: str, evidence: Evide
             for label, found in cells.items()
         ),
         methods=tuple(cells),
-        source=timing_source(evidence, digests, phase, base),
+        source=timing_source(evidence, digests, (phase,), (base,)),
     )
 
 
-def _ratio(row: Mapping[str, float], *, inverse: bool) -> Cell:
+def _over(row: Mapping[str, float], *, inverse: bool) -> Cell:
     ratio, low, high = row["ratio"], row["low"], row["high"]
-    if inverse:
-        ratio, low, high = 1 / ratio, 1 / high, 1 / low
-    spread = f" [{number(low)}, {number(high)}]" if known(low) and known(high) else ""
-    return cell(f"{number(ratio)}{spread}", ratio)
+    return ratio_cell(1 / ratio, 1 / high, 1 / low) if inverse else ratio_cell(ratio, low, high)
+
+
+def _turns(rows: pd.DataFrame, stem: str, evidence: Evidence) -> Table | Text:
+    """Every pair of methods whose order turns with the number of frames."""
+    found = crossings(rows)
+    if not found:
+        return Text("No order turns with the number of frames.")
+    return Table(
+        name=f"{stem}_turns",
+        caption="Pairs of methods whose order turns with the number of frames: the frames at which the "
+        "interval tells the one or the other as faster, and those between at which it tells neither.",
+        columns=(
+            Column("phase", numeric=False),
+            Column("faster first", numeric=False),
+            Column("faster later", numeric=False),
+            *(Column(title) for title in ("frames of the first", "cannot be told", "frames of the later")),
+        ),
+        rows=tuple(
+            (
+                cell(PHASES[one.phase]),
+                cell(one.faster_before),
+                cell(one.faster_after),
+                *(_frames(counts) for counts in (one.before, one.unclear, one.after)),
+            )
+            for one in found
+        ),
+        source=timing_source(evidence, set(rows["digest"]), tuple(dict.fromkeys(one.phase for one in found))),
+    )
+
+
+def _frames(counts: Sequence[int]) -> Cell:
+    return cell(", ".join(f"{count:,}" for count in counts), counts[0] if counts else None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.budget import usable_bytes
+from harness.counting.records import CountRecord
 from harness.report.advice import CARDS
 from harness.report.counted import Peaks, Scene, memory_crossings, scenes, video_peaks
 from harness.report.document import Block, Cell, Column, Figure, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.frame import resolution_label
+from harness.report.made import made
 from harness.report.orders import Declared, declared_orders
 from harness.report.plots import memory_by_kind
 from harness.report.plots.memory import KINDS
@@ -39,9 +41,9 @@ def section(evidence: Evidence, settings: Sequence[Setting]) -> Section | None:
     parts = []
     for number_, scene in enumerate(found, 1):
         blocks = _scene(scene, f"memory_{number_}", orders, evidence)
-        parts.append(Section(title=scene.setting, blocks=tuple(blocks)))
+        parts.append(Section(title=scene.setting, blocks=tuple(blocks), folded=number_ > 1))
     parts += _budgets(found, settings, evidence)
-    measured = beside_cells(evidence)
+    measured = made("the table of cells beside scenarios", beside_cells, evidence)
     if measured is not None:
         parts.append(Section(title="Cells beside scenarios", blocks=(measured,)))
     return Section(title="Memory", blocks=(Text(HOW_COUNTED),), parts=tuple(parts))
@@ -56,47 +58,55 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
     source, here = counted_source(evidence, scene.records), budgets.source(main, evidence)
     if len(main.frames) > 1:
         records = [one for one in scene.records if (one.key.height, one.key.width) == main.size]
-        blocks.append(
-            Figure(
-                name=f"{stem}_kinds",
-                caption=f"Counted memory at the peak by kind of tensor, {main.pixels} pixels",
-                plot=memory_by_kind(records, evidence.defaults),
-                source=here,
-            )
-        )
-    blocks += [_by_frames(main, f"{stem}_peaks", here), _by_kind(main, f"{stem}_at_peak", evidence)]
+        blocks.append(made("the figure of kinds", _figure, records, main, f"{stem}_kinds", here, evidence))
+    blocks.append(made("the table of peaks", _by_frames, main, f"{stem}_peaks", here))
+    blocks.append(made("the table of kinds", _by_kind, main, f"{stem}_at_peak", evidence))
     if len(sizes) > 1:
-        blocks.append(_by_pixels(sizes, f"{stem}_pixels", evidence))
+        blocks.append(made("the table by pixels", _by_pixels, sizes, f"{stem}_pixels", evidence))
     mine = [one for one in orders if _belongs(one, scene)]
     if mine:
-        blocks.append(_laws(mine, scene, f"{stem}_laws", source))
+        blocks.append(made("the table of laws", _laws, mine, scene, f"{stem}_laws", source))
     if scene.on_card and any(one.growth.axis == "frames" for one in mine):
-        blocks.append(_capacity(mine, scene, f"{stem}_capacity", source))
-    crossings = memory_crossings(main)
-    if crossings:
-        blocks.append(
-            Table(
-                name=f"{stem}_crossings",
-                caption=f"Pairs of methods whose peaks cross, {main.pixels} pixels.",
-                columns=(
-                    Column("needs less first", numeric=False),
-                    Column("needs less later", numeric=False),
-                    *(Column(title) for title in ("up to frames", "from frames", "equal at about")),
-                ),
-                rows=tuple(
-                    (
-                        cell(one.first),
-                        cell(one.second),
-                        cell(f"{one.until:,}", one.until),
-                        cell(f"{one.since:,}", one.since),
-                        cell(f"{one.about:,.0f}", one.about),
-                    )
-                    for one in crossings
-                ),
-                source=here,
+        blocks.append(made("the table of capacity", _capacity, mine, scene, f"{stem}_capacity", source))
+    crossings = made("the table of crossings", _crossings, main, f"{stem}_crossings", here)
+    return blocks if crossings is None else [*blocks, crossings]
+
+
+def _figure(
+    records: Sequence[CountRecord], peaks: Peaks, name: str, source: Source, evidence: Evidence
+) -> Figure:
+    return Figure(
+        name=name,
+        caption=f"Counted memory at the peak by kind of tensor, {peaks.pixels} pixels",
+        plot=memory_by_kind(records, evidence.defaults),
+        source=source,
+    )
+
+
+def _crossings(peaks: Peaks, name: str, source: Source) -> Table | None:
+    crossings = memory_crossings(peaks)
+    if not crossings:
+        return None
+    return Table(
+        name=name,
+        caption=f"Pairs of methods whose peaks cross, {peaks.pixels} pixels.",
+        columns=(
+            Column("needs less first", numeric=False),
+            Column("needs less later", numeric=False),
+            *(Column(title) for title in ("up to frames", "from frames", "equal at about")),
+        ),
+        rows=tuple(
+            (
+                cell(one.first),
+                cell(one.second),
+                cell(f"{one.until:,}", one.until),
+                cell(f"{one.since:,}", one.since),
+                cell(f"{one.about:,.0f}", one.about),
             )
-        )
-    return blocks
+            for one in crossings
+        ),
+        source=source,
+    )
 
 
 def _by_frames(peaks: Peaks, name: str, source: Source) -> Table:
@@ -291,7 +301,14 @@ def _budgets(found: Sequence[Scene], settings: Sequence[Setting], evidence: Evid
     """The tables of advice for the backbones that the summary leaves out."""
     ranks = budgets.ranked(settings)
     blocks = [
-        budgets.table(peaks, ranks[0] if ranks else None, evidence, f"budget_{mode}_{index}")
+        made(
+            "the table of a budget",
+            budgets.table,
+            peaks,
+            ranks[0] if ranks else None,
+            evidence,
+            f"budget_{mode}_{index}",
+        )
         for mode in ("prefill", "stream")
         for index, peaks in enumerate(video_peaks(found, mode)[1:], 2)
     ]

@@ -64,6 +64,11 @@ HOW_TO_READ = (
         "first and both third quartiles. Other times are medians with quartiles. Times are at batch 1.",
     ),
     (
+        "Timed in turns",
+        "methods were timed round by round in one process, so that a ratio of their times has an interval. "
+        "Only such times are compared; those of cells come from processes of their own and are levels.",
+    ),
+    (
         "A dash",
         "no data, never zero. A failed cell is a result: it is marked at the size where it happened.",
     ),
@@ -81,7 +86,7 @@ def section(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Section:
     parts += _problems(evidence)
     if len(cells):
         parts.append(Section(title="Where and how this was measured", blocks=tuple(_environments(cells))))
-        commands = Commands(tuple(reproduce(evidence.records)))
+        commands = Commands(tuple(reproduce(evidence.records, evidence.defaults)))
         parts.append(Section(title="To measure it again", blocks=(commands,)))
     parts.append(Section(title="Files", blocks=(Files(tuple(files)),)))
     return Section(title="Provenance", parts=tuple(parts))

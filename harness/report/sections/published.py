@@ -13,6 +13,7 @@ from harness.published import Equals
 from harness.report.document import Block, Cell, Column, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
+from harness.report.made import made
 from harness.report.points import at, rows_of
 from harness.report.sections.budgets import Ranked, ranked
 from harness.report.sections.task import Setting
@@ -72,9 +73,12 @@ def _sessions(
 
 def _part(name: str, evidence: Evidence, labels: Sequence[str], ranks: Sequence[Ranked]) -> list[Block]:
     frame, equals = published.read(name), published.equals(name)
-    session = _session(name, frame, equals, evidence, labels)
-    relative = _relative(name, frame, equals, evidence, ranks)
-    return [*(table for table in (session, relative) if table is not None), _as_published(name, frame)]
+    tables = (
+        made("the table of the session", _session, name, frame, equals, evidence, labels),
+        made("the table of changes", _relative, name, frame, equals, evidence, ranks),
+        made("the published table", _as_published, name, frame),
+    )
+    return [table for table in tables if table is not None]
 
 
 def _as_published(name: str, frame: pd.DataFrame) -> Table:

@@ -10,7 +10,7 @@ from typing import ParamSpec
 import pandas as pd
 
 from harness.report.comparisons import Comparison, compare
-from harness.report.document import Block, Figure, Items, Notice, Section, Source, Text
+from harness.report.document import Block, Figure, Items, Notice, Section, Source, Table, Text
 from harness.report.evidence import Evidence
 from harness.report.frame import SETTING, settings
 from harness.report.kinds import KindTable, kind_table
@@ -19,19 +19,28 @@ from harness.report.plots.curves import curves
 from harness.report.plots.kinds import kinds_heatmap
 from harness.report.plots.model import Plot
 from harness.report.plots.tradeoff import tradeoff
+from harness.report.plots.turns import in_turns
 from harness.report.points import at, numeric, over_models, place_name, reference_point
 from harness.report.setting_words import near_chance, setting_in_words
-from harness.report.sources import PLACE, cells_source
+from harness.report.sources import PLACE, cells_source, joined, timing_source
 from harness.report.tables import (
     accuracy_table,
     comparison_table,
     cost_table,
     growth_table,
     kinds_table,
+    metrics_table,
     overview_table,
 )
+from harness.report.timed import TimedSize, timed_sizes
+from harness.timing.records import PHASES
 
 _Given = ParamSpec("_Given")
+IN_TURNS = (
+    "Accuracy against the time of the prefill, timed in turns and divided by one method's; bars are 95 % "
+    "intervals. A ring: no other method has a prefill no longer and an accuracy no lower, and clearly so in "
+    "one of them"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +58,13 @@ class Setting:
     place: tuple[int, int, int] | None
     kinds: KindTable | None
     comparisons: tuple[Comparison, ...]
+    timed: tuple[TimedSize, ...] = ()
+    """Sizes at which methods took turns, so that their times are compared."""
+
+    @property
+    def timed_here(self) -> TimedSize | None:
+        """The timing at the place where methods are compared."""
+        return next((one for one in self.timed if one.place == self.place), None)
 
 
 def setting_list(evidence: Evidence) -> list[Setting]:
@@ -73,6 +89,7 @@ def setting_list(evidence: Evidence) -> list[Setting]:
                 place=place,
                 kinds=kind_table(_same_setting(evidence.kinds, values), place) if place is not None else None,
                 comparisons=tuple(compare(here, evidence.samples)),
+                timed=timed_sizes(cells, evidence.timings, evidence.defaults),
             )
         )
     return result
@@ -85,14 +102,12 @@ def section(setting: Setting, evidence: Evidence) -> Section:
         made("the summary", _summary, setting),
     ]
     if setting.place is not None:
-        source = _source(setting, evidence, here=True)
-        blocks.append(
-            made("the overview", overview_table, setting.points, setting.place, setting.stem, source)
-        )
+        blocks.append(made("the overview", _overview, setting, evidence))
     parts = [
         made_section(title, part, setting, evidence)
         for title, part in (
             ("Against frames and resolution", _curves),
+            ("The task's own metrics", _metrics),
             ("Accuracy against memory and latency", _trade_offs),
             ("By kind of question", _kinds),
             ("Pairs of methods, question by question", _pairs),
@@ -102,7 +117,21 @@ def section(setting: Setting, evidence: Evidence) -> Section:
 
 
 def _summary(setting: Setting) -> Items:
-    return Items(tuple(setting_in_words(setting.cells, setting.points, setting.place, setting.comparisons)))
+    lines = setting_in_words(setting.cells, setting.points, setting.place, setting.comparisons, setting.timed)
+    return Items(tuple(lines))
+
+
+def _overview(setting: Setting, evidence: Evidence) -> Table:
+    assert setting.place is not None
+    source, timed = _source(setting, evidence, here=True), setting.timed_here
+    if timed is not None:
+        source = joined([source, timing_source(evidence, {timed.record.key.digest}, PHASES, (timed.base,))])
+    return overview_table(setting.points, setting.place, setting.stem, source, timed)
+
+
+def _metrics(setting: Setting, evidence: Evidence) -> Section | None:
+    table = metrics_table(setting.cells, setting.stem, _source(setting, evidence))
+    return None if table is None else Section(title="The task's own metrics", blocks=(table,))
 
 
 def _figure(
@@ -125,7 +154,7 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
     if not (cells["outcome"] == "ok").any():
         return None
     source = _source(setting, evidence)
-    what = "Accuracy, peak memory and latency against"
+    what = "Accuracy, peak memory and times of single cells against"
     blocks: list[Block] = [
         _figure(
             f"{setting.stem}_by_frames",
@@ -162,26 +191,51 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
 def _trade_offs(setting: Setting, evidence: Evidence) -> Section | None:
     if setting.place is None:
         return None
-    source = _source(setting, evidence)
-    figures = (
+    figures = [
         _figure(
             f"{setting.stem}_accuracy_memory",
             "Accuracy against peak memory above resting; numbers are frames",
-            source,
+            _source(setting, evidence),
             tradeoff,
             setting.cells,
             "memory",
-        ),
-        _figure(
-            f"{setting.stem}_accuracy_latency",
-            "Accuracy against the time to first token; numbers are frames",
-            source,
-            tradeoff,
-            setting.cells,
-            "latency",
-        ),
-    )
-    return Section(title="Accuracy against memory and latency", blocks=figures)
+        )
+    ]
+    cells = setting.cells
+    timed, there = _timed_cells(setting)
+    if timed:
+        bases = tuple(dict.fromkeys(one.base for one in timed))
+        source = joined(
+            [
+                cells_source(evidence, set(there["digest"])),
+                timing_source(evidence, {one.record.key.digest for one in timed}, ("prefill",), bases),
+            ]
+        )
+        figures.append(_figure(f"{setting.stem}_accuracy_turns", IN_TURNS, source, in_turns, there, timed))
+        cells = cells.drop(there.index)
+    if numeric(cells["accuracy"]).notna().any():
+        where = "Sizes that were not timed in turns: a" if timed else "A"
+        figures.append(
+            _figure(
+                f"{setting.stem}_accuracy_latency",
+                f"{where}ccuracy against the time to first token of single cells, each timed in a process of "
+                "its own: no front, since such times differ by chance too; numbers are frames",
+                cells_source(evidence, set(cells["digest"])),
+                tradeoff,
+                cells,
+                "latency",
+            )
+        )
+    return Section(title="Accuracy against memory and latency", blocks=tuple(figures))
+
+
+def _timed_cells(setting: Setting) -> tuple[list[TimedSize], pd.DataFrame]:
+    """The sizes that were timed in turns and have accuracies, and their cells."""
+    cells = setting.cells
+    timed = [one for one in setting.timed if numeric(at(cells, one.place)["accuracy"]).notna().any()]
+    places = {one.place for one in timed}
+    sizes = cells[["frames", "height", "width"]].itertuples(index=False, name=None)
+    return timed, cells[[size in places for size in sizes]]
 
 
 def _kinds(setting: Setting, evidence: Evidence) -> Section | None:
