@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ import pandas as pd
 
 from harness.report.comparisons import Comparison
 from harness.report.document import Cell, Column, Row, Source, Table, cell
-from harness.report.frame import resolution_label
 from harness.report.kinds import KindTable
 from harness.report.points import at, place_name, rows_of
-from harness.report.style import SHIPPED, ordered
+from harness.report.style import SHIPPED
 from harness.report.text import NO_DATA, interval, known, number, share
 from harness.report.timed import TimedSize
 from harness.timing.records import PHASES, Phase
@@ -173,54 +171,6 @@ def overview_table(
         methods=_methods(rows),
         source=source,
     )
-
-
-def metrics_table(cells: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Table | None:
-    """The task's own metrics over all answers; None for a task that has none."""
-    found: dict[tuple[str, str, int, int, int], list[float | None]] = {}
-    names: dict[str, str] = {}
-    ok = cells[(cells["outcome"] == "ok") & cells["aggregates"].notna()]
-    for row in rows_of(ok):
-        names[row["method"]] = row["method_name"]
-        for metric, value in json.loads(row["aggregates"]).items():
-            place = (metric, row["method"], row["frames"], row["height"], row["width"])
-            found.setdefault(place, []).append(value)
-    if not found:
-        return None
-    rank = {label: index for index, label in enumerate(ordered(list(names.items())))}
-    places = sorted(found, key=lambda one: (one[0], rank[one[1]], one[3] * one[4], one[3], one[2]))
-    return Table(
-        name=f"{stem}_metrics",
-        caption="The task's own metrics over all answers of a model, on the task's own scale: their mean "
-        "over models, and the spread over seeds.",
-        columns=(
-            Column("metric", numeric=False),
-            *_PLACE,
-            *_columns("value", "seeds: min to max", "models"),
-        ),
-        rows=tuple(
-            (
-                cell(metric),
-                cell(method),
-                cell(str(frames), frames),
-                cell(resolution_label(height, width), (height * width) ** 0.5),
-                *_metric(found[metric, method, frames, height, width]),
-            )
-            for metric, method, frames, height, width in places
-        ),
-        methods=tuple(method for _, method, *_ in places),
-        source=source,
-    )
-
-
-def _metric(values: Sequence[float | None]) -> tuple[Cell, Cell, Cell]:
-    """Mean, spread and number of models that have one."""
-    there = [value for value in values if value is not None and known(value)]
-    if not there:
-        return cell(NO_DATA), cell(NO_DATA), cell("0", 0)
-    mean = sum(there) / len(there)
-    spread = f"{number(min(there), 4)} to {number(max(there), 4)}" if len(there) > 1 else NO_DATA
-    return cell(number(mean, 4), mean), cell(spread), cell(str(len(there)), len(there))
 
 
 def kinds_table(kinds: KindTable, stem: str, source: Source = NOWHERE) -> Table:

@@ -15,6 +15,7 @@ from harness.report.evidence import Evidence
 from harness.report.frame import SETTING, settings
 from harness.report.kinds import KindTable, kind_table
 from harness.report.made import made, made_section
+from harness.report.metrics import metrics_table
 from harness.report.plots.curves import curves
 from harness.report.plots.kinds import kinds_heatmap
 from harness.report.plots.model import Plot
@@ -29,7 +30,6 @@ from harness.report.tables import (
     cost_table,
     growth_table,
     kinds_table,
-    metrics_table,
     overview_table,
 )
 from harness.report.timed import TimedSize, timed_sizes
