@@ -12,7 +12,7 @@ from harness.report.points import at, numeric, place_name, rows_of
 from harness.report.sections.latency import PHASES as PHASE_WORDS
 from harness.report.style import ordered
 from harness.report.tables import growths
-from harness.report.text import interval, known, listed, number, numbered, share, some
+from harness.report.text import known, listed, number, numbered, share, some
 from harness.report.timed import TimedSize
 from harness.report.verdicts import ranking, verdict
 from harness.timing.records import PHASES
