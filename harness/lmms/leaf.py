@@ -34,21 +34,25 @@ _REASONING_TAGS = (("<think>", "</think>"), ("<analysis>", "</analysis>"))
 """What lmms-eval's command line strips from answers unless it is told otherwise."""
 
 
+def output_type(spec: LeafSpec) -> str:
+    """How a task wants its answers. Raises UsageError for another way than text or the likeliest choice."""
+    found = str(spec.config.get("output_type", _TEXT))
+    if found not in (_TEXT, _CHOICE):
+        raise UsageError(
+            f"task lmms:{spec.name} is of output type {found}, which the harness has no way to ask; "
+            f"choose a task of type {_TEXT} or {_CHOICE}"
+        )
+    return found
+
+
 class Leaf:
     """A task with its data. ``data`` None takes it from the hub at ``revision``.
 
-    Raises UsageError for a task that asks in another way than for text or for the likeliest choice, and what
-    its data or code raise.
+    Raises what its data or code raise.
     """
 
     def __init__(self, spec: LeafSpec, data: Path | None, revision: str | None = None) -> None:
-        output = spec.config.get("output_type", _TEXT)
-        if output not in (_TEXT, _CHOICE):
-            raise UsageError(
-                f"task lmms:{spec.name} is of output type {output}, which the harness has no way to ask; "
-                f"choose a task of type {_TEXT} or {_CHOICE}"
-            )
-        self.by_likelihood = output == _CHOICE
+        self.by_likelihood = output_type(spec) == _CHOICE
         """Whether the likeliest of a document's choices is the answer."""
         self.spec, self._data, self._revision = spec, data, revision
         self._home = None if data is None else home_of(spec, data)

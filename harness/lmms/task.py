@@ -13,7 +13,7 @@ from harness.errors import HarnessError, UsageError
 from harness.likelihood import Losses
 from harness.lmms.catalogue import DISTRIBUTION, LeafSpec, find, installed
 from harness.lmms.data import fingerprint, hub_revision
-from harness.lmms.leaf import Answer, Leaf
+from harness.lmms.leaf import Answer, Leaf, output_type
 from harness.lmms.visuals import prompt_of
 from harness.records import SampleOutcome
 from harness.settings import place
@@ -45,6 +45,8 @@ class LmmsConfig(TaskConfig):
     def __post_init__(self) -> None:
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise UsageError(f"max_new_tokens={self.max_new_tokens} leaves no answer; give 1 or more")
+        for leaf in self.leaves:
+            output_type(leaf)
         self._hold("lmms_eval", str(installed()), "install that version, or plan the run again")
         self._hold("task_hash", _joined(leaf.digest for leaf in self.leaves), "plan the run again")
         self._hold("task_version", _joined(dict.fromkeys(leaf.version for leaf in self.leaves)), "plan again")
