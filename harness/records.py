@@ -227,3 +227,5 @@ class SampleOutcome(_Model):
     """Why it is an error, or what is to be said of what was shown: a damaged file, images left out."""
     frames_digest: str | None = None
     """One hash over the frames that the question was asked about, in order; None where there were none."""
+    choice_losses: tuple[float, ...] | None = None
+    """Of a question that is asked by likelihood: each choice's mean loss per token, in nats."""

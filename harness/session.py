@@ -7,7 +7,7 @@ logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,7 @@ class Session:
             # A copy: pixels may be read-only or a flipped view, which torch does not take.
             pixels_hwc = torch.from_numpy(np.array(item.pixels, order="C"))
             features = self.model.encode(pixels_hwc[None])
-            self.append_features(features[0], item.time_s, self.model.encoder.grid(*item.pixels.shape[:2]))
+            self.append_features(features[0], item.time_s, self.model.encoder.grid(*item.size))
 
     def append_text(self, text: str) -> None:
         self.append_spans((TextSpan(self.model.token_ids(Text(text).text)),))
@@ -102,6 +102,22 @@ class Session:
         self.append_spans((TextSpan(torch.tensor([token])),))
         return token
 
+    @torch.inference_mode()
+    def continuation(self, text: str) -> tuple[Tensor, Tensor]:
+        """Logits [n, V] before each of the n tokens of a text that would go on here, and the tokens' ids [n].
+
+        The session stays as it is. Raises UsageError for a text without a token.
+        """
+        from harness.vlm import finite
+
+        ids = continuation_ids(text, self.model.token_ids)
+        logits = [self.next_logits()[None]]
+        if len(ids) > 1:
+            chunk = [PackedSample((TextSpan(ids[:-1]),))]
+            h_rd, _ = self.model.fusion.run(chunk, self.model.decoder, self.state.fork())
+            logits.append(finite(self.model.decoder.logits(h_rd)))
+        return torch.cat(logits), ids
+
     def generate(self, max_new_tokens: int) -> str:
         """Greedy decoding up to the end token or ``max_new_tokens``."""
         if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
@@ -125,3 +141,11 @@ class Session:
     def state_bytes(self) -> dict[str, int]:
         """Bytes kept, by what they represent: ``text_kv``, ``image_kv``, ``gist_kv``."""
         return self.state.bytes_by_kind()
+
+
+def continuation_ids(text: str, token_ids: Callable[[str], Tensor]) -> Tensor:
+    """The tokens of a text as an answer, without outer blanks. Raises UsageError where it has none."""
+    ids = token_ids(text.strip()) if text.strip() else torch.zeros(0, dtype=torch.long)
+    if not len(ids):
+        raise UsageError(f"the continuation {text!r} has no token; give a text")
+    return ids

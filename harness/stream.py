@@ -69,6 +69,12 @@ class Frame:
                 "it needs uint8 [height, width, 3] with no empty side: convert it to 8-bit RGB"
             )
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width, _ = self.pixels.shape
+        return height, width
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of size and pixels, as 16 hex digits; the time is not part of it."""

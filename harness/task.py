@@ -7,13 +7,14 @@ Changing a prompt, a sampler or a scorer raises ``version``; records of differen
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
 import numpy as np
 
 from harness.errors import UsageError
+from harness.likelihood import Losses, likeliest
 from harness.stream import Stream
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Question:
     would give; it is scored like a model's. ``chance`` is the expected score of a uniform guess among the
     kind's answers. ``max_new_tokens`` is the longest answer to this question in tokens of the backbone's
     tokenizer, exactly; None takes the task's, and as many more as its longest choice or answer needs.
+    ``by_likelihood`` takes the choice that the model finds likeliest for the answer (``harness.likelihood``)
+    instead of text that it writes; all questions of a sample are asked in the same way.
     """
 
     id: str
@@ -61,6 +64,7 @@ class Question:
     choices: tuple[str, ...] = ()
     oracles: Mapping[str, str] = field(default_factory=dict)
     max_new_tokens: int | None = None
+    by_likelihood: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,27 @@ class Sample:
     questions: tuple[Question, ...]
     group: str
     media: Mapping[str, object] = field(default_factory=dict)
+
+
+class SamplesOnDemand(Sequence[Sample]):
+    """``count`` samples, each made when it is asked for: what :meth:`Task.samples` returns where the frames
+    of all of them need not fit into memory. ``make`` gives equal samples for an equal place."""
+
+    def __init__(self, count: int, make: Callable[[int], Sample]) -> None:
+        self._places, self._make = range(count), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, place: int | slice) -> Sample | Sequence[Sample]:
+        found = self._places[place]
+        return self._make(found) if isinstance(found, int) else [self._make(index) for index in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +134,10 @@ class Task(ABC):
 
     @abstractmethod
     def samples(self, view: View) -> Sequence[Sample]:
-        """The evaluation samples for a view: the same view gives the same bytes on every machine."""
+        """The evaluation samples for a view: the same view gives the same bytes on every machine.
+
+        They are taken in order and once; :class:`SamplesOnDemand` keeps no more than one of them.
+        """
 
     def training_samples(self, view: View, rng: np.random.Generator, count: int) -> Sequence[Sample]:
         """``count`` fresh samples for training, never sharing an instance with :meth:`samples`."""
@@ -118,6 +146,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, prediction: str, question: Question) -> Score:
         """A pure function of the answer and the question."""
+
+    def score_losses(self, losses: Losses, question: Question) -> Score:
+        """The score of a question that is asked by likelihood, from the loss of each choice."""
+        return self.score(question.choices[likeliest(losses)], question)
 
     def aggregates(self, outcomes: Sequence[SampleOutcome]) -> Mapping[str, float | None]:
         """Metrics of all answers together that are no mean of their scores, by name, on the task's own scale;

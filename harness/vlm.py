@@ -106,7 +106,7 @@ class FusedModel(nn.Module):
         for item in stream:
             if isinstance(item, Frame):
                 token, frame = next(following)
-                spans.append(FrameSpan(token, frame.time_s, self.encoder.grid(*frame.pixels.shape[:2])))
+                spans.append(FrameSpan(token, frame.time_s, self.encoder.grid(*frame.size)))
             else:
                 spans.append(TextSpan(self.token_ids(item.text)))
         return tuple(spans)

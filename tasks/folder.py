@@ -33,7 +33,7 @@ from harness.media.questionfile import Line, read_questions
 from harness.media.userfiles import IMAGE_SUFFIXES, USER_SAMPLER, Shown, read_images, read_video
 from harness.registry import register_task
 from harness.stream import Stream
-from harness.task import Kind, Question, Sample, Score, Task, TaskConfig, View
+from harness.task import Kind, Question, Sample, SamplesOnDemand, Score, Task, TaskConfig, View
 
 _LETTERS = string.ascii_uppercase
 _LETTER = re.compile(r"\(?([a-z])\)?(?=$|[\s.:,)])", re.IGNORECASE)
@@ -72,7 +72,7 @@ class Folder(Task):
         for line in read_questions(folder):
             media.setdefault(line.files, []).append(line)
         chosen = list(media.items())[: view.limit]
-        return [_sample(folder, files, lines, view) for files, lines in chosen]
+        return SamplesOnDemand(len(chosen), lambda place: _sample(folder, *chosen[place], view))
 
     def score(self, prediction: str, question: Question) -> Score:
         """Equal without regard to case, punctuation and articles; with choices, the letter or the text."""

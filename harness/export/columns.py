@@ -102,6 +102,7 @@ ANSWERS: Columns = {
     "oracle_blind": Column("Float64", "score of the oracle that sees the question only"),
     "oracle_last_frame": Column("Float64", "score of the oracle that sees the last frame and the question"),
     "frames_digest": Column("string", "hash of the sample's frames; None in records that do not tell it"),
+    "choice_losses": Column("string", "mean loss per token of each choice, in nats, as JSON; None without"),
 }
 
 COUNTED: Columns = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -161,6 +162,8 @@ def _answers(rows: list[Row], records: list[Record], store: Store, problems: lis
             fields = dict(one)
             clip, oracles = fields.pop("group"), fields.pop("oracle_values")
             named = {f"oracle_{name}": value for name, value in oracles.items()}
+            losses = fields.pop("choice_losses")
+            named["choice_losses"] = None if losses is None else json.dumps(losses)
             made.append({**known, **fields, "clip": clip, **named})
     return made
 

@@ -15,39 +15,49 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, MediaError, UsageError
+from harness.likelihood import Losses, likeliest
 from harness.lmms.catalogue import LeafSpec
 from harness.lmms.data import home_of, redirected
-from harness.lmms.scoring import Aggregation, is_submission, score_of
+from harness.lmms.scoring import Aggregation, is_submission, score_of, with_correct
 from harness.lmms.theirs import contained, scoring, their
 from harness.lmms.visuals import Part, parts_of_messages
 from harness.task import Score
 
+Answer = str | Losses
+"""Text, or the loss of each choice."""
 MODEL_NAME = "fusion_harness"
 """The harness's name among lmms-eval's models; tasks may have settings per model."""
 DEFAULT_NEW_TOKENS = 16
-_OUTPUT = "generate_until"
+_TEXT, _CHOICE = "generate_until", "multiple_choice"
 _REASONING_TAGS = (("<think>", "</think>"), ("<analysis>", "</analysis>"))
 """What lmms-eval's command line strips from answers unless it is told otherwise."""
+
+
+def output_type(spec: LeafSpec) -> str:
+    """How a task wants its answers. Raises UsageError for another way than text or the likeliest choice."""
+    found = str(spec.config.get("output_type", _TEXT))
+    if found not in (_TEXT, _CHOICE):
+        raise UsageError(
+            f"task lmms:{spec.name} is of output type {found}, which the harness has no way to ask; "
+            f"choose a task of type {_TEXT} or {_CHOICE}"
+        )
+    return found
 
 
 class Leaf:
     """A task with its data. ``data`` None takes it from the hub at ``revision``.
 
-    Raises UsageError for a task that does not generate text, and what its data or code raise.
+    Raises what its data or code raise.
     """
 
     def __init__(self, spec: LeafSpec, data: Path | None, revision: str | None = None) -> None:
-        output = spec.config.get("output_type", _OUTPUT)
-        if output != _OUTPUT:
-            raise UsageError(
-                f"task lmms:{spec.name} is of output type {output}, which lmms-eval scores wrongly itself "
-                f"(version 0.7.3 turns its results into text); choose one of type {_OUTPUT}"
-            )
+        self.by_likelihood = output_type(spec) == _CHOICE
+        """Whether the likeliest of a document's choices is the answer."""
         self.spec, self._data, self._revision = spec, data, revision
         self._home = None if data is None else home_of(spec, data)
         self._task = self._built()
-        self._said: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
+        self._said: dict[tuple[Answer, int], Mapping[str, Mapping[str, Any]]] = {}
 
     def _built(self) -> Any:
         with self._at_work():
@@ -109,13 +119,36 @@ class Leaf:
             return ""
         return " | ".join(map(str, target)) if isinstance(target, list) else str(target)
 
-    def results(self, answer: str, index: int) -> Mapping[str, Mapping[str, Any]]:
+    def choices(self, index: int) -> tuple[str, ...]:
+        """What a document gives to choose from; nothing where an answer is text. Raises MediaError for a
+        choice without text, and what the task's code raises."""
+        if not self.by_likelihood:
+            return ()
+        with self._at_work():
+            choices = tuple(map(str, self._task.doc_to_choice(self.document(index))))
+        if not choices or not all(choice.strip() for choice in choices):
+            raise MediaError(f"its choices are {list(choices)}; each needs a text to be compared")
+        return choices
+
+    def right_choice(self, index: int, choices: Sequence[str]) -> str:
+        """The choice that the task's scorer takes for right, as what a document calls its truth differs by
+        task: an index, a letter or a text. Empty where it takes none."""
+        for place, choice in enumerate(choices):
+            losses = tuple(float(other != place) for other in range(len(choices)))
+            try:
+                if self._score(self._asked(losses, index), losses).value == 1.0:
+                    return choice
+            except Exception:
+                return ""
+        return ""
+
+    def results(self, answer: Answer, index: int) -> Mapping[str, Mapping[str, Any]]:
         """What the task's scorer says of an answer, by filter. Asked once: a judge may be behind it."""
         if (answer, index) not in self._said:
             self._said[answer, index] = self._asked(answer, index)
         return self._said[answer, index]
 
-    def _asked(self, answer: str, index: int) -> Mapping[str, Mapping[str, Any]]:
+    def _asked(self, answer: Answer, index: int) -> Mapping[str, Mapping[str, Any]]:
         # A scorer that draws gets a seed that the document alone decides.
         seed = hashlib.sha256(f"{self.spec.name}/{index}".encode()).digest()
         with scoring(self._home, int.from_bytes(seed[:4], "big")):
@@ -123,22 +156,32 @@ class Leaf:
             document = self.document(index)
             found = {}
             for ensemble in self._task._filters:
-                instance = SimpleNamespace(resps=[self.cut(answer)], filtered_resps={})
-                ensemble.apply([instance], [document])
-                given = strip_all(strip, instance.filtered_resps[ensemble.name], self._task.config)
-                found[ensemble.name] = _undelayed(self._task, "process_results")(document, [given])
+                made = [SimpleNamespace(resps=[one], filtered_resps={}) for one in self._responses(answer)]
+                ensemble.apply(made, [document] * len(made))
+                filtered = (instance.filtered_resps[ensemble.name] for instance in made)
+                given = [strip_all(strip, one, self._task.config) for one in filtered]
+                found[ensemble.name] = _undelayed(self._task, "process_results")(document, given)
             return found
+
+    def _responses(self, answer: Answer) -> list[object]:
+        """An answer as what lmms-eval's models return: text, or a pair per choice. Of a pair, whether greedy
+        decoding gives the choice is not asked: no metric of these tasks takes it."""
+        return [self.cut(answer)] if isinstance(answer, str) else [(loss, False) for loss in answer]
 
     def cut(self, answer: str) -> str:
         """The answer up to the first of the task's stop texts."""
         return cut_at(answer, self._task.config.generation_kwargs or {})
 
-    def score(self, answer: str, index: int) -> Score:
+    def score(self, answer: Answer, index: int) -> Score:
         """One answer's score by the first filter. Raises NoSampleScoreError, or what the scorer raises."""
-        results = next(iter(self.results(answer, index).values()))
+        return self._score(self.results(answer, index), answer)
+
+    def _score(self, by_filter: Mapping[str, Mapping[str, Any]], answer: Answer) -> Score:
+        results = next(iter(by_filter.values()))
+        text = self.cut(answer) if isinstance(answer, str) else str(likeliest(answer))
         with scoring(self._home, 0):
             aggregations = _with_options_all(self._task.aggregation())
-            return score_of(results, self._task.config.score_key, aggregations, self.cut(answer))
+            return score_of(results, self._task.config.score_key, aggregations, text)
 
     def _aggregations(self) -> dict[str, Aggregation]:
         """The metrics' functions over all results, from files read anew: some count on in a module's
@@ -151,7 +194,7 @@ class Leaf:
             {metric: listed[metric] if callable(listed.get(metric)) else own[metric] for metric in own}
         )
 
-    def aggregates(self, answers: Iterable[tuple[int, str]]) -> dict[str, float | None]:
+    def aggregates(self, answers: Iterable[tuple[int, Answer]]) -> dict[str, float | None]:
         """The task's own metrics over all answers, by name; with several filters the filter is part of it.
 
         None for one that failed, gives no number, or is a submission to a server, which is not made here.
@@ -160,7 +203,8 @@ class Leaf:
         for index, answer in answers:
             for name, results in self.results(answer, index).items():
                 for metric, value in results.items():
-                    gathered.setdefault((metric, name), []).append(value)
+                    item = with_correct(value) if self.by_likelihood else value
+                    gathered.setdefault((metric, name), []).append(item)
         several = len(self._task._filters) > 1
         aggregations = self._aggregations()
         found: dict[str, float | None] = {}

@@ -7,6 +7,7 @@ takes a document's messages with the text where it stands, the simple one its im
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from tqdm import tqdm
 
 from harness.errors import UsageError
+from harness.likelihood import continuation_loss
 from harness.lmms.serving import ModelArgs, Served, Server
 from harness.lmms.visuals import Part, parts_of_messages, parts_of_visuals
+from harness.session import Session
 
 _IGNORED = ("max_batch_size",)
 
@@ -54,13 +57,24 @@ class FusionHarness(lmms):  # type: ignore[misc]
             for text in answers
         ]
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
         """(mean loss per token in nats, whether greedy): the smaller the likelier.
 
         The class that this overrides speaks of a log-probability, but the scorers of lmms-eval take the
-        smallest value for the likeliest choice, as its own models give it.
+        smallest value for the likeliest choice, as its own models give it. A pair is handed over inside a
+        ``GenerationResult``: the evaluator turns every other pair into text, which no scorer can read.
+        Requests about one document and context share their prefill where they follow each other.
         """
-        return [self._loss(request) for request in tqdm(requests, desc="fusion_harness")]
+        answers = []
+        with tqdm(total=len(requests), desc="fusion_harness") as bar:
+            for _, group in itertools.groupby(requests, key=_asked_about):
+                same = list(group)
+                session = self._session(same[0])
+                for request in same:
+                    found = continuation_loss(session, self._continuation(request))
+                    answers.append(GenerationResult(text=found))
+                    bar.update()
+        return answers
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
         raise UsageError("fusion_harness answers in one round; leave out tasks of several (multi_round)")
@@ -81,15 +95,20 @@ class FusionHarness(lmms):  # type: ignore[misc]
     def _generation(self, request: Any) -> dict[str, Any]:
         return dict(next(argument for argument in request.args[1:3] if isinstance(argument, dict)))
 
-    def _loss(self, request: Any) -> tuple[float, bool]:
+    def _session(self, request: Any) -> Session:
+        """Holds what a request for a likelihood continues."""
         if len(request.args) == 2:
-            context, continuation = request.args
-            return self.server.loss("no document", [context], continuation)
-        context, target, to_visual, index, task, split = request.args
-        document = self._document(task, split, index)
-        continuation = target(document) if callable(target) else target
-        parts = parts_of_visuals(to_visual(document) if to_visual else None, context)
-        return self.server.loss(f"{task}/{index}", parts, str(continuation))
+            return self.server.asked("no document", [request.args[0]])
+        context, _, to_visual, index, task, split = request.args
+        visuals = to_visual(self._document(task, split, index)) if to_visual else None
+        return self.server.asked(f"{task}/{index}", parts_of_visuals(visuals, context))
+
+    def _continuation(self, request: Any) -> str:
+        target = request.args[1]
+        if not callable(target):
+            return str(target)
+        index, task, split = request.args[-3:]
+        return str(target(self._document(task, split, index)))
 
     def _tokens(self, text: str) -> int:
         return len(self.server.model.token_ids(text)) if text else 0
@@ -115,3 +134,8 @@ class FusionHarnessSimple(FusionHarness):
         context, _, to_visual, *_ = request.args
         visuals: Iterable[Any] | None = to_visual(self._document(task, split, index)) if to_visual else None
         return parts_of_visuals(list(visuals) if visuals is not None else None, context)
+
+
+def _asked_about(request: Any) -> tuple[Any, ...]:
+    """A request's context, and its document where it has one."""
+    return request.args[0], *request.args[3:]

@@ -86,6 +86,17 @@ def _in_dictionary(value: Mapping[str, Any], score_key: str) -> float | None:
     return float(_plain(given) == _plain(truth))
 
 
+def with_correct(value: Any) -> Any:
+    """A dictionary of a prediction beside a truth with the key ``correct`` that says whether they are equal.
+
+    The scorer of PerceptionTest's choices by likelihood leaves it out, and its metric asks for it.
+    """
+    if not isinstance(value, Mapping) or "correct" in value:
+        return value
+    equal = _in_dictionary({key: value[key] for key in value if key in (*GIVEN, *TRUTH)}, "")
+    return value if equal is None else {**value, "correct": int(equal)}
+
+
 def _plain(value: object) -> str:
     return str(value).strip().lower()
 

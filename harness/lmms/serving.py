@@ -15,7 +15,6 @@ from torch import Tensor
 
 from harness import registry
 from harness.errors import UsageError
-from harness.layout import TextSpan
 from harness.lmms.leaf import DEFAULT_NEW_TOKENS, cut_at
 from harness.lmms.visuals import Part, prompt_of
 from harness.measure.memory import count_prefill
@@ -23,6 +22,7 @@ from harness.measure.views import encode
 from harness.measure.workload import Workload, synchronize
 from harness.models import build_model, find_weights, full_config, load_model, read_config
 from harness.plan import require_device
+from harness.session import Session
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, check_choice, check_numbers, parse_resolutions
 from harness.stream import Stream
 from harness.task import Question, Sample, View
@@ -186,22 +186,9 @@ class Server:
         )
         return int(count_prefill(workload).peak_bytes)
 
-    @torch.inference_mode()
-    def loss(self, key: str, parts: Sequence[Part], continuation: str) -> tuple[float, bool]:
-        """Mean negative log-likelihood of a continuation's tokens in nats, and whether greedy decoding gives
-        them. Raises UsageError for a continuation of no token."""
+    def asked(self, key: str, parts: Sequence[Part]) -> Session:
+        """A session that holds a document and its question."""
         sample = self.sample(key, parts, 1)
         session = self.model.session()
-        text = continuation.strip()
-        ids = self.model.token_ids(text)  # With the blank before it that the tokenizer needs.
-        if not text or not len(ids):
-            raise UsageError(f"continuation {continuation!r} of {key} has no token; give a text")
-        spans = self.model.spans(sample.stream, self.features(sample))[1:]
-        session.append_spans((*spans, TextSpan(self.model.token_ids(sample.questions[0].prompt))))
-        total, greedy = 0.0, True
-        for token in ids.tolist():
-            logits = session.next_logits().float()
-            total -= float(logits.log_softmax(-1)[token])
-            greedy = greedy and int(logits.argmax()) == token
-            session.append_spans((TextSpan(torch.tensor([token])),))
-        return total / len(ids), greedy
+        session.append_stream(sample.stream, self.features(sample), sample.questions[0].prompt)
+        return session

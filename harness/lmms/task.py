@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import HarnessError, UsageError
+from harness.likelihood import Losses
 from harness.lmms.catalogue import DISTRIBUTION, LeafSpec, find, installed
 from harness.lmms.data import fingerprint, hub_revision
-from harness.lmms.leaf import Leaf
+from harness.lmms.leaf import Answer, Leaf, output_type
 from harness.lmms.visuals import prompt_of
 from harness.records import SampleOutcome
 from harness.settings import place
 from harness.stream import Stream
-from harness.task import Kind, Question, Sample, Score, Task, TaskConfig, View
+from harness.task import Kind, Question, Sample, SamplesOnDemand, Score, Task, TaskConfig, View
 
 _HUB = "hub-"
 
@@ -44,6 +45,8 @@ class LmmsConfig(TaskConfig):
     def __post_init__(self) -> None:
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise UsageError(f"max_new_tokens={self.max_new_tokens} leaves no answer; give 1 or more")
+        for leaf in self.leaves:
+            output_type(leaf)
         self._hold("lmms_eval", str(installed()), "install that version, or plan the run again")
         self._hold("task_hash", _joined(leaf.digest for leaf in self.leaves), "plan the run again")
         self._hold("task_version", _joined(dict.fromkeys(leaf.version for leaf in self.leaves)), "plan again")
@@ -90,15 +93,18 @@ class LmmsTask(Task):
         """
         if view.frames < 1:
             raise UsageError(f"{view.frames} frames are asked for; ask for 1 or more")
-        return [
-            self._sample(leaf, index, view)
+        places = [
+            (leaf, index)
             for leaf in self._leaves.values()
             for index in range(leaf.count if view.limit is None else min(view.limit, leaf.count))
         ]
+        return SamplesOnDemand(len(places), lambda place: self._sample(*places[place], view))
 
     def _sample(self, leaf: Leaf, index: int, view: View) -> Sample:
         name = f"{leaf.spec.name}/{index}"
+        choices: tuple[str, ...] = ()
         try:
+            choices = leaf.choices(index)
             shown = prompt_of(leaf.parts(index), str(index), view)
             stream, prompt, media, group = Stream(shown.items), shown.question, shown.media, shown.group
         except Exception as error:  # Whatever a task's own code raises is about this document alone.
@@ -109,9 +115,11 @@ class LmmsTask(Task):
             id=name,
             kind=leaf.spec.name,
             prompt=prompt,
-            answer=leaf.target(index),
-            chance=None,
+            answer=leaf.right_choice(index, choices) if choices else leaf.target(index),
+            chance=1 / len(choices) if choices else None,
+            choices=choices,
             max_new_tokens=self.config.max_new_tokens or leaf.max_new_tokens,
+            by_likelihood=bool(choices),
         )
         return Sample(
             id=name,
@@ -125,14 +133,19 @@ class LmmsTask(Task):
         leaf, index = self._place(question.id)
         return leaf.score(prediction, index)
 
+    def score_losses(self, losses: Losses, question: Question) -> Score:
+        leaf, index = self._place(question.id)
+        return leaf.score(losses, index)
+
     def aggregates(self, outcomes: Sequence[SampleOutcome]) -> dict[str, float | None]:
         """lmms-eval's own metrics, on its own scale; those of a group's tasks with the task's name before
         them."""
-        answers: dict[str, list[tuple[int, str]]] = {}
+        answers: dict[str, list[tuple[int, Answer]]] = {}
         for outcome in outcomes:
-            if outcome.prediction is not None:
+            given = outcome.choice_losses or outcome.prediction
+            if given is not None:
                 leaf, index = self._place(outcome.question)
-                answers.setdefault(leaf.spec.name, []).append((index, outcome.prediction))
+                answers.setdefault(leaf.spec.name, []).append((index, given))
         single = len(self._leaves) == 1
         return {
             metric if single else f"{name}/{metric}": value

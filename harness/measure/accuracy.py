@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import is_out_of_memory
 from harness.journal import Journal
+from harness.likelihood import Losses, choice_losses, likeliest
 from harness.records import Accuracy, SampleOutcome
 from harness.stats.intervals import mean_interval
 from harness.task import Question, Sample, Score, Task
@@ -55,8 +56,8 @@ def answer_all(
     for start in range(0, total, batch):
         given = _answer(model, open_samples[start : start + batch], view, device, task.max_new_tokens)
         new = [
-            scorer.outcome(sample, question, texts[number] if texts is not None else OUT_OF_MEMORY)
-            for sample, texts in given
+            scorer.outcome(sample, question, answers[number] if answers is not None else OUT_OF_MEMORY)
+            for sample, answers in given
             for number, question in enumerate(sample.questions)
         ]
         journal.add(new)
@@ -67,9 +68,15 @@ def answer_all(
 
 def _answer(
     model: Subject, samples: Sequence[Sample], view: EncodedView, device: str, max_new_tokens: int
-) -> list[tuple[Sample, list[str] | None]]:
+) -> list[tuple[Sample, Sequence[Answer] | None]]:
     """The answers per sample, None for one that ran out of memory; together where that fits."""
+    compared = [any(question.by_likelihood for question in sample.questions) for sample in samples]
+    if any(compared) and len(samples) > 1:
+        return [one for sample in samples for one in _answer(model, [sample], view, device, max_new_tokens)]
     try:
+        if any(compared):
+            (sample,) = samples
+            return [(sample, choice_losses(model, sample, view.of(sample, device)))]
         # One by one: a model that answers sample by sample holds the features of one only.
         features = (view.of(sample, device) for sample in samples)
         return list(zip(samples, model.answer(samples, features, max_new_tokens), strict=True))
@@ -92,6 +99,8 @@ class OutOfMemory:
 
 
 OUT_OF_MEMORY = OutOfMemory()
+Answer = str | Losses
+"""Text that the model wrote, or the losses of the choices that it was given."""
 
 
 class Scorer:
@@ -106,10 +115,13 @@ class Scorer:
         """The task's score; a scorer that fails is said once."""
         return self._scored(text, question)[0]
 
-    def _scored(self, text: str, question: Question) -> tuple[Score, str | None]:
+    def _scored(self, answer: Answer, question: Question) -> tuple[Score, str | None]:
         """The score, and why there is none."""
         try:
-            score = self._task.score(text, question)
+            if isinstance(answer, str):
+                score = self._task.score(answer, question)
+            else:
+                score = self._task.score_losses(answer, question)
             if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
                 raise ValueError(f"a score of {score.value!r} is not in 0..1")
         except Exception as error:
@@ -121,15 +133,16 @@ class Scorer:
         return score, None
 
     def outcome(
-        self, sample: Sample, question: Question, prediction: str | OutOfMemory | None
+        self, sample: Sample, question: Question, answer: Answer | OutOfMemory | None
     ) -> SampleOutcome:
-        """One answered question; ``prediction`` None means that it could not be asked."""
+        """One answered question; ``answer`` None means that it could not be asked."""
         status: Literal["scored", "unparsed", "error", "out_of_memory"] = "error"
         value, reason = None, media_error(sample) or sample.media.get("note")
-        if isinstance(prediction, OutOfMemory):
-            status, prediction = "out_of_memory", None
-        elif prediction is not None:
-            score, failure = self._scored(prediction, question)
+        losses = answer if isinstance(answer, tuple) else None
+        if isinstance(answer, OutOfMemory):
+            status, answer = "out_of_memory", None
+        elif answer is not None:
+            score, failure = self._scored(answer, question)
             status, value, reason = score.status, score.value, failure or reason
         oracles = {name: _value(self.score(text, question)) for name, text in question.oracles.items()}
         return SampleOutcome(
@@ -137,7 +150,7 @@ class Scorer:
             group=sample.group,
             question=question.id,
             kind=question.kind,
-            prediction=prediction,
+            prediction=question.choices[likeliest(answer)] if isinstance(answer, tuple) else answer,
             answer=question.answer,
             status=status,
             value=value if status == "scored" else None,
@@ -145,6 +158,7 @@ class Scorer:
             chance=question.chance,
             reason=None if reason is None else str(reason),
             frames_digest=_frames_digest(sample),
+            choice_losses=losses,
         )
 
 

@@ -36,6 +36,7 @@ class EntryCache:
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self.folder = folder
         self.warn = warn
+        self._writable, self._tidied = True, False
 
     def get_or_make(
         self, name: str, decode: Callable[[Tensors], T], make: Callable[[], tuple[T, Tensors]]
@@ -53,7 +54,7 @@ class EntryCache:
             if found is not None:
                 return found
             value, tensors = make()
-            self._write(path, tensors)
+            self.put(name, tensors)
             return value
 
     def _read(self, path: Path, decode: Callable[[Tensors], T]) -> T | None:
@@ -73,24 +74,32 @@ class EntryCache:
             os.utime(path)
         return value
 
-    def _write(self, path: Path, tensors: Tensors) -> None:
+    def put(self, name: str, tensors: Tensors) -> None:
+        """Store an entry, unless the folder could not be written before."""
+        if not self._writable:
+            return
         content = save(dict(tensors), {"sha256": checksum(tensors)})
         temporary: Path | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_old()
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-            temporary = Path(name)
+            handle, made = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
+            temporary = Path(made)
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            os.replace(temporary, path)
+            os.replace(temporary, self.folder / f"{name}.safetensors")
         except OSError as error:
+            self._writable = False
             self.warn(f"cache folder {self.folder} cannot be written, going on without it: {_line(error)}")
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)
 
     def _remove_old(self) -> None:
+        """Once per process."""
+        if self._tidied:
+            return
+        self._tidied = True
         limit = time.time() - KEPT_S
         for path in self.folder.iterdir():
             if path.suffix in (".safetensors", ".tmp"):

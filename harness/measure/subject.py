@@ -29,6 +29,10 @@ class SubjectSession(Protocol):
     def step(self) -> int:
         """Decode one token greedily and append it."""
 
+    def continuation(self, text: str) -> tuple[Tensor, Tensor]:
+        """Logits [n, V] before each of the n tokens of a text that would go on here, and the tokens' ids [n];
+        the session stays as it is."""
+
     def fork(self) -> Self:
         """An independent continuation."""
 

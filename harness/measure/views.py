@@ -1,54 +1,63 @@
 """The samples and the encoded frames of a view, made once and shared by all methods.
 
-A view's samples are stored with the pixels of their distinct frames, under a name made from everything that
-they follow from: task, version, settings, view, the source of the task's code, the files that its settings
-name, and the libraries that draw and decode. Encoded frames are stored under the frames' own digests and the
-encoder's, so they hold for any task that shows the same frames.
+A view's samples and their pixels are stored under a name made from everything that they follow from: task,
+version, settings, view, the source of the task's code, the files that its settings name, and the libraries
+that draw and decode. Encoded frames are stored under the frames' own digests and the encoder's, so they hold
+for any task that shows the same frames. Pixels and features are in memory one part of the view at a time
+(:mod:`harness.measure.stored`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import UsageError
 from harness.measure.cache import EntryCache, Tensors
-from harness.measure.identity import digest, identify
-from harness.stream import Frame, Item, Pixels, Stream, Text
-from harness.task import Question, Sample, Task, View
+from harness.measure.identity import digest
+from harness.measure.stored import FORMAT, Part, StoredSamples, load_samples
+from harness.stream import Frame
+from harness.task import Sample, Task, View
 
 if TYPE_CHECKING:
     from harness.measure.subject import Subject
 
-FORMAT = 1
 CHUNK_PIXELS = 1 << 20
 """Frames are encoded together up to this many pixels."""
 MOST_BYTES = 4 << 30
-"""Features of a view beyond this are kept neither in memory nor on disk."""
+"""Features of a view beyond this are not stored: a sample's frames are encoded when they are asked for."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class EncodedView:
-    """Samples with the encoder's output for every distinct frame: row ``rows[digest]`` of ``features`` [U, N,
-    D]."""
+    """Samples, and the encoder's output for the frames of each; equal frames of a part are encoded once."""
 
-    samples: tuple[Sample, ...]
-    features: Tensor
-    rows: dict[str, int]
+    def __init__(self, stored: StoredSamples, model: Subject, device: str, cache: EntryCache) -> None:
+        self.samples = stored.samples
+        self._model, self._device, self._cache = model, device, cache
+        self._parts = {
+            stored.samples[place].id: part for part in stored.parts for place in range(part.start, part.stop)
+        }
+        self._frames = len({name for part in stored.parts for name in part.frames})
+        self._held: tuple[int, Tensor] | None = None
+        self._too_large = False
 
     def of(self, sample: Sample, device: str) -> Tensor:
         """A sample's features [F, N, D]."""
-        index = torch.tensor([self.rows[frame.digest] for frame in sample.stream.frames], dtype=torch.long)
-        return self.features.index_select(0, index).to(device)
+        frames = sample.stream.frames
+        if not frames:
+            return torch.zeros(0, 0, 0)
+        part = self._parts[sample.id]
+        features = self._of_part(part)
+        if features is None:
+            return encode(self._model, frames, self._device).to(device)
+        rows = {name: row for row, name in enumerate(part.frames)}
+        index = torch.tensor([rows[frame.digest] for frame in frames], dtype=torch.long)
+        return features.index_select(0, index).to(device)
 
     @cached_property
     def frames_digest(self) -> str:
@@ -59,74 +68,53 @@ class EncodedView:
                 state.update(frame.digest.encode())
         return state.hexdigest()[:16]
 
+    def _of_part(self, part: Part) -> Tensor | None:
+        """The features [U, N, D] of a part's distinct frames; None where those of the view are too large."""
+        if self._too_large:
+            return None
+        if self._held is None or self._held[0] != part.number:
+            self._held = None
+            try:
+                self._held = (part.number, self._load(part))
+            except _TooLargeError:
+                self._too_large = True
+                return None
+        return self._held[1]
 
-@dataclass(frozen=True, kw_only=True)
-class UnkeptView(EncodedView):
-    """A view whose features are too large to keep: a sample's frames are encoded when they are asked for."""
+    def _load(self, part: Part) -> Tensor:
+        def make() -> tuple[Tensor, Tensors]:
+            images = part.images()
+            frames = [Frame(images[name], 0.0) for name in part.frames]
+            most = MOST_BYTES * len(frames) // self._frames
+            features = encode(self._model, frames, self._device, most)
+            return features, {"features": features}
 
-    encoder: Callable[[Sequence[Frame]], Tensor]
+        def decode(tensors: Tensors) -> Tensor:
+            features = tensors["features"]
+            if len(features) != len(part.frames):
+                raise ValueError(f"it has {len(features)} frames, not {len(part.frames)}")
+            return features
 
-    def of(self, sample: Sample, device: str) -> Tensor:
-        return self.encoder(sample.stream.frames).to(device)
-
-
-def load_view(
-    name: str, task: Task, view: View, model: Subject, device: str, cache: EntryCache
-) -> EncodedView:
-    """The samples of a view and their encoded frames, from the cache where it has them."""
-    samples = load_samples(name, task, view, cache)
-    frames = {frame.digest: frame for sample in samples for frame in sample.stream.frames}
-    _check_sizes(name, frames.values())
-    rows = {name: row for row, name in enumerate(frames)}
-    try:
-        features = _load_features(frames, model, device, cache)
-    except _TooLargeError:
-        nothing = torch.zeros(0, 0, 0)
-        return UnkeptView(
-            samples=samples, features=nothing, rows=rows, encoder=lambda some: encode(model, some, device)
-        )
-    return EncodedView(samples=samples, features=features, rows=rows)
+        identity = {
+            "format": FORMAT,
+            "frames": list(part.frames),
+            "encoder": self._model.encoder_digest,
+            "dtype": str(next(iter(self._model.parameters())).dtype),
+            "device": torch.device(self._device).type,
+            "torch": torch.__version__,
+        }
+        return self._cache.get_or_make(digest(identity), decode, make)
 
 
 class _TooLargeError(Exception):
     """Features of a view go beyond ``MOST_BYTES``."""
 
 
-def load_samples(name: str, task: Task, view: View, cache: EntryCache) -> tuple[Sample, ...]:
-    """The samples of a view; raises UsageError when the task has none or two questions share a name."""
-
-    def make() -> tuple[tuple[Sample, ...], Tensors]:
-        samples = tuple(task.samples(view))
-        _check(name, view, samples)
-        return samples, _pack(samples)
-
-    identity = {"format": FORMAT, **identify(name, task, view)}
-    return cache.get_or_make(digest(identity), _unpack, make)
-
-
-def _load_features(frames: dict[str, Frame], model: Subject, device: str, cache: EntryCache) -> Tensor:
-    if not frames:
-        return torch.zeros(0, 0, 0)
-
-    def make() -> tuple[Tensor, Tensors]:
-        features = encode(model, list(frames.values()), device, MOST_BYTES)
-        return features, {"features": features}
-
-    def decode(tensors: Tensors) -> Tensor:
-        features = tensors["features"]
-        if len(features) != len(frames):
-            raise ValueError(f"it has {len(features)} frames, not {len(frames)}")
-        return features
-
-    identity = {
-        "format": FORMAT,
-        "frames": list(frames),
-        "encoder": model.encoder_digest,
-        "dtype": str(next(model.parameters()).dtype),
-        "device": torch.device(device).type,
-        "torch": torch.__version__,
-    }
-    return cache.get_or_make(digest(identity), decode, make)
+def load_view(
+    name: str, task: Task, view: View, model: Subject, device: str, cache: EntryCache
+) -> EncodedView:
+    """The samples of a view; their frames are encoded, or read from the cache, when they are asked for."""
+    return EncodedView(load_samples(name, task, view, cache), model, device, cache)
 
 
 def encode(model: Subject, frames: Sequence[Frame], device: str, most_bytes: int | None = None) -> Tensor:
@@ -134,7 +122,7 @@ def encode(model: Subject, frames: Sequence[Frame], device: str, most_bytes: int
 
     Raises as soon as it is known that all of it takes more than ``most_bytes``.
     """
-    height, width, _ = frames[0].pixels.shape
+    height, width = frames[0].size
     chunk = max(1, CHUNK_PIXELS // (height * width))
     parts: list[Tensor] = []
     for start in range(0, len(frames), chunk):
@@ -148,110 +136,3 @@ def encode(model: Subject, frames: Sequence[Frame], device: str, most_bytes: int
 def pixels_of(frames: Sequence[Frame]) -> Tensor:
     """uint8 [F, H, W, 3]."""
     return torch.from_numpy(np.stack([frame.pixels for frame in frames]))
-
-
-def _check(name: str, view: View, samples: Sequence[Sample]) -> None:
-    if not samples:
-        raise UsageError(
-            f"task {name!r} has no samples for {view.frames} frames at {view.height}x{view.width}; "
-            "check its settings and data, or ask for other frames"
-        )
-    _check_names(f"task {name!r} has samples", [sample.id for sample in samples])
-    for sample in samples:
-        questions = [question.id for question in sample.questions]
-        _check_names(f"task {name!r} asks questions of sample {sample.id!r}", questions)
-
-
-def _check_names(what: str, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise UsageError(f"{what} that share the id {name!r}; give each its own")
-        seen.add(name)
-
-
-def _check_sizes(name: str, frames: Iterable[Frame]) -> None:
-    sizes = {frame.pixels.shape[:2] for frame in frames}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
-        raise UsageError(
-            f"task {name!r} shows frames of several sizes ({listed}); resize them to the view's size"
-        )
-
-
-def _pack(samples: Sequence[Sample]) -> Tensors:
-    """Samples as tensors: the pixels of distinct frames one after another, and a JSON document as bytes."""
-    frames: dict[str, tuple[int, Frame]] = {}
-    document = []
-    for sample in samples:
-        items: list[object] = []
-        for item in sample.stream:
-            if isinstance(item, Text):
-                items.append(item.text)
-            else:
-                row, _ = frames.setdefault(item.digest, (len(frames), item))
-                items.append([row, item.time_s])
-        document.append(
-            {
-                "id": sample.id,
-                "group": sample.group,
-                "media": sample.media,
-                "items": items,
-                "questions": [dataclasses.asdict(question) for question in sample.questions],
-            }
-        )
-    table = [[name, *frame.pixels.shape] for name, (_, frame) in frames.items()]
-    text = json.dumps({"samples": document, "frames": table}, default=_plain).encode()
-    flat = [np.ascontiguousarray(frame.pixels).reshape(-1) for _, frame in frames.values()]
-    pixels = np.concatenate(flat) if flat else np.zeros(0, dtype=np.uint8)
-    return {
-        "document": torch.from_numpy(np.frombuffer(text, dtype=np.uint8).copy()),
-        "pixels": torch.from_numpy(pixels),
-    }
-
-
-def _plain(value: object) -> object:
-    """JSON's form of what a sample's media may hold besides plain values."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    return str(value)
-
-
-def _unpack(tensors: Tensors) -> tuple[Sample, ...]:
-    document = json.loads(tensors["document"].numpy().tobytes())
-    pixels = tensors["pixels"].numpy()
-    images: list[tuple[str, Pixels]] = []
-    start = 0
-    for name, height, width, channels in document["frames"]:
-        size = height * width * channels
-        image = pixels[start : start + size].reshape(height, width, channels)
-        if Frame(image, 0.0).digest != name:
-            raise ValueError(f"frame {name} has other pixels")
-        images.append((name, image))
-        start += size
-    return tuple(_sample(entry, images) for entry in document["samples"])
-
-
-def _sample(entry: dict[str, Any], frames: Sequence[tuple[str, Pixels]]) -> Sample:
-    items: list[Item] = []
-    for item in entry["items"]:
-        if isinstance(item, str):
-            items.append(Text(item))
-        else:
-            row, time_s = item
-            name, image = frames[row]
-            frame = Frame(image, time_s)
-            frame.__dict__["digest"] = name  # Checked when the image was read; not hashed again per use.
-            items.append(frame)
-    questions = tuple(
-        Question(**{**question, "choices": tuple(question["choices"])}) for question in entry["questions"]
-    )
-    return Sample(
-        id=entry["id"],
-        stream=Stream(tuple(items)),
-        questions=questions,
-        group=entry["group"],
-        media=entry["media"],
-    )

@@ -83,7 +83,7 @@ class Mllama(Family):
             use_cache=True,
         )
         state.grown(chunk.is_image().numpy())
-        return cast("Tensor", out.last_hidden_state[0, -1:].clone())
+        return cast("Tensor", out.last_hidden_state[0])
 
     def _visible(self, chunk: Chunk, state: KvState) -> Tensor:
         """Which image tokens each row sees, bool [T, S]; the state moves on to what follows."""
@@ -162,7 +162,7 @@ class Idefics(Family):
         state.grown(chunk.is_image().numpy())
         if chunk.images:
             state.features = features[-1].clone()
-        return cast("Tensor", out.last_hidden_state[0, -1:].clone())
+        return cast("Tensor", out.last_hidden_state[0])
 
     def _nothing(self) -> Tensor:
         width = int(self.config.vision_config.embed_dim)

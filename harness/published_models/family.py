@@ -121,7 +121,7 @@ class Family(ABC):
 
     @abstractmethod
     def run(self, chunk: Chunk, state: KvState) -> Tensor:
-        """Append a chunk to a state; the last row's hidden state [1, d]."""
+        """Append a chunk to a state; its rows' hidden states [T, d]."""
 
     def rows(self, features_nd: Tensor) -> int:
         """Rows of the token stream that a frame takes."""

@@ -34,7 +34,7 @@ class Insertion(Family):
             inputs_embeds=h_rd[None], past_key_values=state.cache, use_cache=True, **self.extras(chunk, state)
         )
         state.grown(chunk.is_image().numpy())
-        return cast("Tensor", out.last_hidden_state[0, -1:].clone())
+        return cast("Tensor", out.last_hidden_state[0])
 
     def embedded(self, chunk: Chunk) -> Tensor:
         """Embeddings [T, d] with the images' features in their places."""

@@ -62,6 +62,12 @@ class PublishedModel(nn.Module):
         """Token ids [n] of a text as it stands, special tokens in it included, on the CPU."""
         return torch.tensor(self.tokenizer.encode(text, add_special_tokens=False), dtype=torch.long)
 
+    def answer_ids(self, text: str) -> Tensor:
+        """Token ids [n] of an answer, tokenised behind what asks for it and apart from it by a blank."""
+        tail = self.chat.tail
+        lead = "" if tail[-1:].isspace() else " "
+        return self.ids(tail + lead + text)[len(self.ids(tail)) :]
+
     def opening(self, text: str) -> Tensor:
         """Token ids [n] of what begins a stream, behind the start token where the tokenizer puts one."""
         start = self.tokenizer.bos_token_id
@@ -86,8 +92,9 @@ class PublishedModel(nn.Module):
         return form.format(seconds=time_s, minutes=int(time_s // 60), rest=int(time_s % 60))
 
     def prompt(self, question: Question) -> str:
-        """A question as it is asked: with the answers to choose from, or with how to answer."""
-        if not self.config.choices:
+        """A question as it is asked: with the answers to choose from, or with how to answer. Where choices
+        are compared by likelihood it is as the task words it."""
+        if question.by_likelihood or not self.config.choices:
             return question.prompt
         if question.choices:
             return f"{question.prompt}\nAnswer with one of: {', '.join(question.choices)}."

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.errors import UsageError
 from harness.published_models.family import Chunk, Last, Placed
+from harness.session import continuation_ids
 from harness.stream import Frame, Stream, Text, check_time
 from harness.vlm import finite
 
@@ -96,6 +97,19 @@ class PublishedSession:
         self._flush()
         return token
 
+    @torch.inference_mode()
+    def continuation(self, text: str) -> tuple[Tensor, Tensor]:
+        """Logits [n, V] before each of the n tokens of a text that would go on here, and the tokens' ids [n].
+
+        The session stays as it is. Raises UsageError for a text without a token.
+        """
+        ids = continuation_ids(text, self.model.answer_ids)
+        logits = [self.next_logits()[None]]
+        if len(ids) > 1:
+            h_td = self.model.family.run(Chunk(ids[:-1], ()), self.state.fork())
+            logits.append(finite(self.model.family.logits(h_td)))
+        return torch.cat(logits), ids
+
     def generate(self, max_new_tokens: int) -> str:
         """Greedy decoding up to a stop token or ``max_new_tokens``."""
         tokens: list[int] = []
@@ -145,15 +159,14 @@ class PublishedSession:
         if stamp:
             self._last = "text"
         before, after = self.model.family.around(self._last)
-        height, width = frame.pixels.shape[:2]
-        self._waiting += [self.model.ids(before), Image(features_nd, (height, width)), self.model.ids(after)]
+        self._waiting += [self.model.ids(before), Image(features_nd, frame.size), self.model.ids(after)]
         self._last, self._time_s = "image", frame.time_s
 
     @torch.inference_mode()
     def _flush(self) -> None:
         """Run what waits, in one pass."""
         if any(isinstance(piece, Image) or len(piece) for piece in self._waiting):
-            self._hidden = self.model.family.run(self._chunk(), self.state)
+            self._hidden = self.model.family.run(self._chunk(), self.state)[-1:].clone()
         self._waiting = []
 
     def _chunk(self) -> Chunk:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from harness import registry
 from harness.errors import UsageError
@@ -16,7 +17,7 @@ from harness.measure.cell import load_task
 from harness.measure.collector import frozen
 from harness.measure.latency import Repeats, collect, encode_section, fusion_sections
 from harness.measure.subject import Subject
-from harness.measure.views import EncodedView, load_view
+from harness.measure.views import load_view
 from harness.measure.workload import Workload, pick_sample
 from harness.plan import CellJob
 from harness.records import Timing
@@ -87,7 +88,7 @@ class _Stream:
         self._view = View(
             frames=key.frames, height=key.height, width=key.width, seed=key.view_seed, limit=key.limit
         )
-        self._encoded: dict[str, EncodedView] = {}
+        self._encoded: dict[str, Tensor] = {}
         self._sample: Sample | None = None
 
     @property
@@ -104,14 +105,13 @@ class _Stream:
             raise UsageError(f"it has no time per appended frame: {model.not_streamed}; use `harness eval`")
         key, encoder = self._key, model.encoder_digest
         if encoder not in self._encoded:
-            self._encoded[encoder] = load_view(
-                key.task, self._task, self._view, model, key.device, self._cache
-            )
-        encoded = self._encoded[encoder]
-        self._sample = sample = pick_sample(key.task, encoded.samples)
+            view = load_view(key.task, self._task, self._view, model, key.device, self._cache)
+            self._sample = pick_sample(key.task, view.samples)
+            self._encoded[encoder] = view.of(self._sample, "cpu")
+        assert self._sample is not None
         return Workload(
             model=model,
-            stream=sample.stream,
-            features=encoded.of(sample, key.device),
-            question=sample.questions[0].prompt,
+            stream=self._sample.stream,
+            features=self._encoded[encoder].to(key.device),
+            question=self._sample.questions[0].prompt,
         )

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from harness import registry
 from harness.encoders import EncoderSpec
 from harness.models import graft, save_model
+from tests.lmms.choice_sets import CHOICE_SETS, PERCEPTIONTEST
 from tests.lmms.datasets import SOURCES
 from tests.lmms.sources import write
 
@@ -49,6 +50,13 @@ def data(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> dict[str,
     """The folder of every task's data; all lie below one that lmms-eval can take for ``HF_HOME``."""
     home = tmp_path_factory.mktemp("home")
     return {source.task: write(source, home) for source in SOURCES}
+
+
+@pytest.fixture(scope="session")
+def choice_data(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> dict[str, Path]:
+    """The same of the tasks whose choices are compared by likelihood."""
+    home = tmp_path_factory.mktemp("choices")
+    return {source.task: write(source, home) for source in (*CHOICE_SETS, PERCEPTIONTEST)}
 
 
 @pytest.fixture(scope="session")

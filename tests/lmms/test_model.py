@@ -88,7 +88,8 @@ def test_the_loss_is_that_of_the_continuation_s_tokens(both: list[Any], rows: An
     def ask(continuation: object) -> tuple[float, bool]:
         request = SimpleNamespace(args=(question, continuation, visuals, 0, "t", "test"))
         (given,) = simple.loglikelihood([request])
-        return float(given[0]), bool(given[1])
+        loss, greedy = given.text  # In what lmms-eval's evaluator leaves as it is.
+        return float(loss), bool(greedy)
 
     sample = simple.server.sample("t/0", [Picture(rows["test"][0]["image"]), question], 1)
     session = model.session()

@@ -127,10 +127,9 @@ def test_from_the_hub_data_is_read_at_the_commit_that_is_recorded(
 
 
 def test_a_task_of_another_output_type_is_refused(data: Mapping[str, Path]) -> None:
-    cls = registry.tasks.get("lmms:perceptiontest_val_mcppl")
-    settings = build_config(cls.Config, {"data": str(data["perceptiontest_val_mc"])}, "x")
-    with pytest.raises(UsageError, match=r"output type multiple_choice.*choose one of type generate_until"):
-        cls(settings).samples(VIEW)
+    cls = registry.tasks.get("lmms:unig2u_illusionbench_arshia_logo_shape_visual_cot")
+    with pytest.raises(UsageError, match=r"output type generate_visual_cot.*generate_until or multiple_ch"):
+        build_config(cls.Config, {"data": str(data["chartqa"])}, "x")
 
 
 def test_a_missing_video_is_an_error_of_its_questions(opened: Open, tmp_path: Path) -> None:

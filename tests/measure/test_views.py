@@ -14,7 +14,8 @@ import torch
 from harness.errors import MediaError, UsageError
 from harness.measure import views
 from harness.measure.cache import EntryCache
-from harness.measure.views import encode, load_samples, load_view
+from harness.measure.stored import load_samples
+from harness.measure.views import EncodedView, encode, load_view
 from harness.measure.workload import pick_sample
 from harness.stream import Frame, Stream, Text
 from harness.task import Sample, View
@@ -41,11 +42,16 @@ def content(sample: Sample) -> list[object]:
     ]
 
 
+def features(view: EncodedView) -> torch.Tensor:
+    """Those of all frames of all samples, one after another."""
+    return torch.cat([view.of(sample, "cpu") for sample in view.samples])
+
+
 def test_stored_samples_equal_the_tasks_own(cache: EntryCache) -> None:
     task = Pictures(PicturesConfig(unreadable=1))
     made = task.samples(ASKED)
     for _ in range(2):
-        loaded = load_samples(NAME, task, ASKED, cache)
+        loaded = load_samples(NAME, task, ASKED, cache).samples
         assert [content(sample) for sample in loaded] == [content(sample) for sample in made]
         assert [sample.questions for sample in loaded] == [sample.questions for sample in made]
         assert [(sample.id, sample.group) for sample in loaded] == [(s.id, s.group) for s in made]
@@ -57,7 +63,7 @@ def test_stored_samples_equal_the_tasks_own(cache: EntryCache) -> None:
 def test_frames_digests_hold_after_loading(cache: EntryCache) -> None:
     task = Pictures()
     load_samples(NAME, task, ASKED, cache)
-    for sample in load_samples(NAME, task, ASKED, cache):
+    for sample in load_samples(NAME, task, ASKED, cache).samples:
         for frame in sample.stream.frames:
             assert frame.digest == Frame(frame.pixels, 0.0).digest
 
@@ -66,7 +72,7 @@ def test_frames_digests_hold_after_loading(cache: EntryCache) -> None:
 def test_another_view_is_drawn_anew(cache: EntryCache, change: dict[str, int]) -> None:
     load_samples(NAME, Pictures(), ASKED, cache)
     other = dataclasses.replace(ASKED, **change)
-    loaded = load_samples(NAME, Pictures(), other, cache)
+    loaded = load_samples(NAME, Pictures(), other, cache).samples
     assert Pictures.drawn == [ASKED, other]
     assert len(loaded) == (change.get("limit") or 4)
     assert {frame.pixels.shape[0] for sample in loaded for frame in sample.stream.frames} == {other.height}
@@ -130,10 +136,10 @@ def test_equal_frames_are_encoded_once(
         return original(self, pixels)
 
     monkeypatch.setattr(FusedModel, "encode", counting)
-    views = [load_view(NAME, Pictures(), ASKED, model, "cpu", cache) for _ in range(2)]
+    first, second = (features(load_view(NAME, Pictures(), ASKED, model, "cpu", cache)) for _ in range(2))
     # Four clips of three frames share their first frame; the second load comes from the cache.
     assert sum(encoded) == 1 + 4 * 2
-    assert torch.equal(views[0].features, views[1].features)
+    assert torch.equal(first, second)
 
 
 def test_features_are_those_of_each_samples_own_frames(model: FusedModel, cache: EntryCache) -> None:
@@ -147,35 +153,37 @@ def test_features_that_are_too_large_are_made_when_asked_for(
     model: FusedModel, cache: EntryCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
+    whole = features(kept)
     for path in cache.folder.glob("*.safetensors"):
         path.unlink()
-    monkeypatch.setattr(views, "MOST_BYTES", kept.features.nbytes - 1)
+    distinct = 9 * whole[0].nbytes
+    monkeypatch.setattr(views, "MOST_BYTES", distinct - 1)
     unkept = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
-    assert unkept.features.nbytes == 0
-    assert sum(path.suffix == ".safetensors" for path in cache.folder.iterdir()) == 1
-    for sample in kept.samples:
-        torch.testing.assert_close(unkept.of(sample, "cpu"), kept.of(sample, "cpu"), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features(unkept), whole, rtol=1e-4, atol=1e-5)
     assert unkept.frames_digest == kept.frames_digest
+    # The index and the pixels.
+    assert sum(path.suffix == ".safetensors" for path in cache.folder.iterdir()) == 2
 
 
 def test_another_encoder_has_other_features(
     model: FusedModel, cache: EntryCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
+    shape = features(load_view(NAME, Pictures(), ASKED, model, "cpu", cache)).shape
     monkeypatch.setattr(FusedModel, "encoder_digest", property(lambda _: "other"))
     monkeypatch.setattr(FusedModel, "encode", lambda _, pixels: torch.ones(len(pixels), 2, 2))
     second = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
-    assert second.features.shape == (9, 2, 2)
-    assert first.features.shape != second.features.shape
+    assert features(second).shape == (12, 2, 2)
+    assert shape != features(second).shape
 
 
 def test_a_damaged_entry_is_made_again(model: FusedModel, cache: EntryCache, warnings: list[str]) -> None:
     before = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
+    encoded = features(before)
     for path in cache.folder.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-100])
     after = load_view(NAME, Pictures(), ASKED, model, "cpu", cache)
     assert after.frames_digest == before.frames_digest
-    assert torch.equal(after.features, before.features)
+    assert torch.equal(features(after), encoded)
     assert sum("damaged" in line for line in warnings) >= 2
 
 
