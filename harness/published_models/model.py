@@ -41,6 +41,7 @@ class PublishedModel(nn.Module):
         super().__init__()
         self.net: nn.Module = family.net.requires_grad_(False)
         self.family, self.chat, self.tokenizer, self.stops = family, chat, tokenizer, stops
+        self.writer = family.writer(chat, tokenizer)
         self.encoder_digest = digest
         self.config = config if config is not None else PublishedConfig()
 
@@ -57,18 +58,6 @@ class PublishedModel(nn.Module):
     def encode(self, pixels_fhwc: Tensor) -> Tensor:
         """uint8 [F, H, W, 3] → features [F, N, D]: image processor, vision tower and projector."""
         return self.family.encode(list(pixels_fhwc.cpu().numpy().astype(np.uint8, copy=False)))
-
-    def ids(self, text: str) -> Tensor:
-        """Token ids [n] of a text as it stands, special tokens in it included, on the CPU."""
-        return torch.tensor(self.tokenizer.encode(text, add_special_tokens=False), dtype=torch.long)
-
-    def opening(self, text: str) -> Tensor:
-        """Token ids [n] of what begins a stream, behind the start token where the tokenizer puts one."""
-        start = self.tokenizer.bos_token_id
-        if start is None or text.startswith(self.tokenizer.bos_token):
-            return self.ids(text)
-        adds = self.tokenizer.encode("", add_special_tokens=True)[:1] == [start]
-        return torch.cat((torch.tensor([start] if adds else [], dtype=torch.long), self.ids(text)))
 
     def text_of(self, ids: Iterable[int]) -> str:
         """Tokens as text up to a stop token, without the blanks and the full stop that chat models add."""
@@ -123,4 +112,5 @@ class PublishedModel(nn.Module):
     def _longest_answer(self, samples: Sequence[Sample]) -> int:
         questions = [question for sample in samples for question in sample.questions]
         texts = {text for question in questions for text in (question.answer, *question.choices)}
-        return max((len(self.ids(text)) for text in texts), default=0)
+        encoded = (self.tokenizer.encode(text, add_special_tokens=False) for text in texts)
+        return max(map(len, encoded), default=0)
