@@ -59,6 +59,10 @@ class PublishedModel(nn.Module):
         """uint8 [F, H, W, 3] → features [F, N, D]: image processor, vision tower and projector."""
         return self.family.encode(list(pixels_fhwc.cpu().numpy().astype(np.uint8, copy=False)))
 
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text as it stands."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
     def text_of(self, ids: Iterable[int]) -> str:
         """Tokens as text up to a stop token, without the blanks and the full stop that chat models add."""
         kept = list(itertools.takewhile(lambda token: token not in self.stops, ids))
@@ -112,5 +116,4 @@ class PublishedModel(nn.Module):
     def _longest_answer(self, samples: Sequence[Sample]) -> int:
         questions = [question for sample in samples for question in sample.questions]
         texts = {text for question in questions for text in (question.answer, *question.choices)}
-        encoded = (self.tokenizer.encode(text, add_special_tokens=False) for text in texts)
-        return max(map(len, encoded), default=0)
+        return max((len(self.ids(text)) for text in texts), default=0)

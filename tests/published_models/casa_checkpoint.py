@@ -53,7 +53,11 @@ def write_casa(folder: Path, model_type: str = OwnConfig.model_type, **settings:
     ).save_pretrained(folder)
     document = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**document, "model_type": model_type, "auto_map": MAPS}))
-    processor = {"image_size": IMAGE_SIZE, "pieces": PIECES, "auto_map": {"AutoProcessor": MAPS["AutoProcessor"]}}
+    processor = {
+        "image_size": IMAGE_SIZE,
+        "pieces": PIECES,
+        "auto_map": {"AutoProcessor": MAPS["AutoProcessor"]},
+    }
     (folder / "processor_config.json").write_text(json.dumps(processor))
     for path in CODE.glob("*_own.py"):
         (folder / path.name).write_text(path.read_text().replace(OwnConfig.model_type, model_type))

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 
-class OwnConfig(PretrainedConfig):
+class OwnConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """``window_text``: the cross-attention also sees the text of its own window (equation 4), not images
     alone (equation 2)."""
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
-from transformers.generation import GenerationMixin
+from transformers.generation.utils import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .configuration_own import OwnConfig
@@ -137,7 +137,9 @@ class Block(nn.Module):
         self.self_attention, self.cross_attention = SelfAttention(config, index), CrossAttention(config)
         self.mlp = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
 
-    def forward(self, x: Tensor, positions: Tensor, cache: Any, images: list[Tensor], layout: Layout) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor, cache: Any, images: list[Tensor], layout: Layout
+    ) -> Tensor:
         n = self.norm(x)
         x = x + self.self_attention(n, positions, cache) + self.cross_attention(n, images, layout)
         out: Tensor = x + self.mlp(self.norm_mlp(x))
@@ -163,7 +165,7 @@ class ImagePrefix(nn.Module):
         return {"image_embeds": out, "grid_thw": grid}
 
 
-class OwnModel(PreTrainedModel, GenerationMixin):
+class OwnModel(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     config_class = OwnConfig
     _supports_sdpa = True
 
@@ -174,21 +176,24 @@ class OwnModel(PreTrainedModel, GenerationMixin):
         self.norm = nn.LayerNorm(config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.image_prefix = ImagePrefix(config)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.4)
 
     def start_ca_streaming_states(self) -> None:
-        for block in self.blocks:
-            block.cross_attention._held = Held()
+        for layer in self.cross_attentions():
+            layer._held = Held()
 
     def reset_ca_streaming_states(self) -> None:
-        for block in self.blocks:
-            block.cross_attention._held = None
+        for layer in self.cross_attentions():
+            layer._held = None
 
-    def forward(  # type: ignore[override]
+    def cross_attentions(self) -> list[CrossAttention]:
+        return [module for module in self.modules() if isinstance(module, CrossAttention)]
+
+    def forward(
         self,
         input_ids: Tensor,
         pixel_values: list[Tensor] | None = None,
