@@ -98,7 +98,7 @@ class Casa(Family):
     """
 
     title = "CASA"
-    fusion = "cross-attention to the current frame, by the checkpoint's own code"
+    fusion = "cross-attention to the current frame, by the checkpoint's own code (--trust-remote-code)"
     architecture = "AutoModel"
     processor = "the checkpoint's own"
     axes: ClassVar[int] = 1
