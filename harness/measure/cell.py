@@ -19,9 +19,10 @@ from harness.measure.collector import frozen
 from harness.measure.flops import count_flops
 from harness.measure.latency import measure_latency
 from harness.measure.memory import measure_memory
+from harness.measure.phases import Phases
 from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
-from harness.records import CellKey, Measures, SampleOutcome
+from harness.records import CellKey, Latency, Measures, SampleOutcome
 from harness.settings import build_config
 from harness.task import Task, View
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from harness.vlm import TrainedRange
 
 Progress = Callable[[str], None]
+_NO_TIMES = Latency(encode=None, prefill=None, per_frame=None, per_token=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +75,25 @@ def _measure(
             model, task, view, device=key.device, batch=key.batch, progress=progress, journal=journal
         )
         progress("memory")
-        memory = measure_memory(workload)
+        phases = Phases(key.device, progress)
+        memory = phases.run("memory", lambda: measure_memory(workload))
     progress("latency")
-    latency = measure_latency(workload)
+    latency = measure_latency(workload, phases)
+    accuracy = summarise(outcomes)
+    if accuracy.mean is None and memory is None and latency == _NO_TIMES:
+        raise MemoryError(phases.out_of_memory[0].message)
     measures = Measures(
         parameters=model.parameter_count(),
-        accuracy=summarise(outcomes),
+        accuracy=accuracy,
         by_kind=by_kind(outcomes),
         aggregates=aggregates(task, outcomes, progress),
         extrapolated=extrapolates(key, model.trained_on),
         memory=memory,
         latency=latency,
-        prefill_flops=count_flops(lambda: workload.prefill(model.session())),
+        prefill_flops=phases.run("flops", lambda: count_flops(lambda: workload.prefill(model.session()))),
         frames_digest=view.frames_digest,
         attention_routes=tuple(sorted(routes)),
+        out_of_memory=tuple(phases.out_of_memory),
     )
     return CellResult(measures=measures, samples=tuple(outcomes))
 

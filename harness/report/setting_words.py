@@ -47,6 +47,10 @@ def _failures(points: pd.DataFrame) -> list[str]:
             sizes = int((points["method"] == label).sum())
             where = listed(places) if len(places) < 4 else f"{len(places)} of {sizes} sizes"
             parts.append(f"{label} at {where} ({str(kinds).replace('_', ' ')})")
+    for row in rows_of(points):
+        if row["out_of_memory"]:
+            place = f"{numbered(row['frames'], 'frame')} and {row['resolution']} pixels"
+            parts.append(f"{row['method']} at {place} (out of memory in {row['out_of_memory']})")
     return [f"Not finished: {'; '.join(parts)}."] if parts else []
 
 

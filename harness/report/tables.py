@@ -11,7 +11,7 @@ import pandas as pd
 from harness.report.comparisons import Comparison
 from harness.report.document import Cell, Column, Row, Source, Table, cell
 from harness.report.kinds import KindTable
-from harness.report.points import at, place_name, rows_of
+from harness.report.points import TIME_PHASES, at, place_name, ran_out, rows_of
 from harness.report.style import SHIPPED
 from harness.report.text import NO_DATA, interval, known, number, share
 
@@ -20,7 +20,6 @@ KIB = 2**10
 
 NOWHERE = Source()
 _LEVELS = ("chance", "oracle_blind", "oracle_last_frame")
-_TIMES = ("ttft", "per_frame", "per_token")
 _PLACE = (Column("method", numeric=False), Column("frames"), Column("pixels"))
 
 
@@ -64,10 +63,10 @@ def cost_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Tab
         rows=tuple(
             (
                 *_place(row),
-                _outcome(row) or _scaled(row["peak_bytes"], MIB),
+                _outcome(row) or _unfit(row, "memory") or _scaled(row["peak_bytes"], MIB),
                 _scaled(row["above_resting_bytes"], MIB),
                 _scaled(row["state_bytes"], KIB),
-                *(_time(row, name) for name in _TIMES),
+                *(_unfit(row, *phases) or _time(row, name) for name, phases in TIME_PHASES.items()),
                 _scaled(row["prefill_flops"], 1e6),
                 _parameters(row["parameters"], smallest),
             )
@@ -121,7 +120,7 @@ def overview_table(
                 cell(str(row["models"]), row["models"]),
                 _whole(growth.state_bytes) if growth else cell(NO_DATA),
                 _whole(growth.peak_bytes) if growth else cell(NO_DATA),
-                *(_time(row, name) for name in _TIMES),
+                *(_unfit(row, *phases) or _time(row, name) for name, phases in TIME_PHASES.items()),
                 _parameters(row["parameters"], smallest),
             )
         )
@@ -277,6 +276,11 @@ def _outcome(row: dict[str, Any]) -> Cell | None:
     if row["models"]:
         return None
     return cell("failed: " + row["failures"].replace("_", " ") if row["failed"] else "skipped")
+
+
+def _unfit(row: dict[str, Any], *phases: str) -> Cell | None:
+    """What stands in place of a measure whose phase did not fit."""
+    return cell("out of memory") if ran_out(row, *phases) else None
 
 
 def _spread(row: dict[str, Any]) -> str:

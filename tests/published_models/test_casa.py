@@ -25,6 +25,7 @@ from harness.published_models.source import locate
 from harness.spec import EvalSpec, TaskSpec
 from harness.stream import Frame, Stream
 from tests.measure.pictures import NAME, Pictures
+from tests.measured import memory_of
 from tests.published_models.casa_checkpoint import IMAGE_SIZE, write_casa
 from tests.published_models.casa_code.configuration_own import OwnConfig
 from tests.published_models.casa_own import (
@@ -226,8 +227,8 @@ def test_a_cell(folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pyte
     assert measures.accuracy.scored + measures.accuracy.unparsed == 4
     assert measures.latency.per_frame is not None
     assert measures.latency.per_token is not None
-    assert measures.memory.state_bytes["image_kv"] == 2 * 2 * TOKENS * 16 * 4
-    assert measures.memory.peak_bytes > measures.memory.resting_bytes >= measures.parameters * 4
+    assert memory_of(measures).state_bytes["image_kv"] == 2 * 2 * TOKENS * 16 * 4
+    assert memory_of(measures).peak_bytes > memory_of(measures).resting_bytes >= measures.parameters * 4
 
 
 def test_the_code_is_not_imported_unless_trusted(

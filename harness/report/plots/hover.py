@@ -42,6 +42,8 @@ def counted(row: dict[str, Any]) -> str:
 
 def failure(row: dict[str, Any]) -> str:
     """How many models failed and why."""
+    if not row["failed"]:
+        return "\n".join((row["method"], _place(row), f"out of memory ({row['out_of_memory']})"))
     what = row["failures"].replace("_", " ")
     return "\n".join((row["method"], _place(row), f"{what} ({numbered(row['failed'], 'model')})"))
 
