@@ -36,7 +36,9 @@ def setting_in_words(
 
 def _failures(points: pd.DataFrame) -> list[str]:
     """Per method and kind of failure the sizes where it happened, or their number where they are many."""
-    failed = points[points["failed"] > 0]
+    partial = points[points["out_of_memory"] != ""]
+    in_phases = "out of memory in " + partial["out_of_memory"].astype(str)
+    failed = pd.concat([points[points["failed"] > 0], partial.assign(failures=in_phases)])
     parts = []
     for label in ordered(list(zip(failed["method"], failed["method_name"], strict=True))):
         mine = failed[failed["method"] == label]
@@ -47,10 +49,6 @@ def _failures(points: pd.DataFrame) -> list[str]:
             sizes = int((points["method"] == label).sum())
             where = listed(places) if len(places) < 4 else f"{len(places)} of {sizes} sizes"
             parts.append(f"{label} at {where} ({str(kinds).replace('_', ' ')})")
-    for row in rows_of(points):
-        if row["out_of_memory"]:
-            place = f"{numbered(row['frames'], 'frame')} and {row['resolution']} pixels"
-            parts.append(f"{row['method']} at {place} (out of memory in {row['out_of_memory']})")
     return [f"Not finished: {'; '.join(parts)}."] if parts else []
 
 

@@ -67,7 +67,7 @@ def cost_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Tab
                 _scaled(row["above_resting_bytes"], MIB),
                 _scaled(row["state_bytes"], KIB),
                 *(_unfit(row, *phases) or _time(row, name) for name, phases in TIME_PHASES.items()),
-                _scaled(row["prefill_flops"], 1e6),
+                _unfit(row, "flops") or _scaled(row["prefill_flops"], 1e6),
                 _parameters(row["parameters"], smallest),
             )
             for row in rows
@@ -210,7 +210,7 @@ class _Growth:
 def _growths(points: pd.DataFrame) -> list[_Growth]:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in _in_order(points):
-        if row["models"]:
+        if row["models"] and not ran_out(row, "memory"):
             groups.setdefault((row["method"], row["resolution"]), []).append(row)
     grown = []
     for (method, resolution), rows in groups.items():

@@ -148,7 +148,7 @@ def test_the_record_keeps_the_answers_and_names_the_phase(
     assert "out of memory" in row
     text = build_report(store.root).with_suffix(".md").read_text()
     assert "out of memory" in text
-    assert "out of memory in memory" in text
+    assert "(out of memory in memory)" in text
 
 
 def environment() -> Environment:
