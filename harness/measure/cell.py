@@ -22,7 +22,7 @@ from harness.measure.memory import measure_memory
 from harness.measure.phases import Phases
 from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
-from harness.records import CellKey, Latency, Measures, SampleOutcome
+from harness.records import CellKey, Measures, SampleOutcome
 from harness.settings import build_config
 from harness.task import Task, View
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from harness.vlm import TrainedRange
 
 Progress = Callable[[str], None]
-_NO_TIMES = Latency(encode=None, prefill=None, per_frame=None, per_token=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,9 @@ def _measure(
     progress("latency")
     latency = measure_latency(workload, phases)
     accuracy = summarise(outcomes)
-    if accuracy.mean is None and memory is None and latency == _NO_TIMES:
+    fused = (accuracy.mean, memory, latency.prefill, latency.per_frame, latency.per_token)
+    if phases.out_of_memory and all(part is None for part in fused):
+        # The encoder's time alone says nothing of the method.
         raise MemoryError(phases.out_of_memory[0].message)
     measures = Measures(
         parameters=model.parameter_count(),

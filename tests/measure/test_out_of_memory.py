@@ -99,10 +99,9 @@ def test_a_prefill_that_never_fits_leaves_the_answers(job: Job, monkeypatch: pyt
     assert found == ["memory", "prefill", "per_frame", "per_token", "flops"]
 
 
-def test_a_cell_without_any_measure_has_failed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_with_the_encoder_s_time_alone_has_failed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FusedModel, "answer", full)
     monkeypatch.setattr(Session, "append_stream", full)
-    monkeypatch.setattr(latency, "encode_section", full)
     with pytest.raises(MemoryError, match=re.escape(FULL)):
         measure_cell(job(), print)
 
