@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.initialization import no_init_weights
 
 from harness import registry
 from harness.backbones import BackboneSpec, resolve
@@ -312,6 +311,8 @@ def load_model(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
     """Load a model folder, in evaluation mode. Errors name the file and what is wrong with it."""
     config = read_config(path)
     spec = fused_backbone(path, config)
+    from transformers.initialization import no_init_weights
+
     with no_init_weights():
         rows = spec.tokenizer().get_vocab_size() + len(config.extra_words)
         described = spec.config(config.intermediate_size, rows)

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 FailureKind = Literal["out_of_memory", "crash", "timeout", "non_finite", "error"]
+Phase = Literal["memory", "encode", "prefill", "per_frame", "per_token", "flops"]
+"""What a cell measures after its questions are answered."""
 
 
 class _Model(BaseModel):
@@ -144,15 +146,24 @@ class Memory(_Model):
 class Latency(_Model):
     """Batch 1, each phase timed apart."""
 
-    encode: Timing
+    encode: Timing | None
     """Vision encoding of all frames."""
-    prefill: Timing
+    prefill: Timing | None
     """Fusion prefill of all frames and a question up to the first token's logits (time to first token less
     encode)."""
     per_frame: Timing | None
     """Appending one more encoded frame to a session that holds all the others."""
     per_token: Timing | None
     """Decoding one token."""
+
+
+class PhaseOutOfMemory(_Model):
+    """A phase that did not fit; the cell's frames and resolution say at which size."""
+
+    phase: Phase
+    live_bytes: int | None
+    """Most bytes that were live until then, so that the phase needs more; None where that is not known."""
+    message: str
 
 
 class Measures(_Model):
@@ -165,12 +176,14 @@ class Measures(_Model):
     """A task's own metrics of all answers together, on its own scale; None for one that could not be made."""
     extrapolated: bool | None
     """Task, frames or resolution outside what the weights were trained on; None without trained weights."""
-    memory: Memory
+    memory: Memory | None
+    """None where it ran out of memory."""
     latency: Latency
     prefill_flops: int | None
     frames_digest: str
     """One hash over every frame that was shown: equal for all methods of a view."""
     attention_routes: tuple[str, ...]
+    out_of_memory: tuple[PhaseOutOfMemory, ...] = ()
 
 
 class Ok(_Model):
@@ -196,7 +209,7 @@ Outcome = Annotated[Ok | Failed | Skipped, Field(discriminator="kind")]
 class Record(_Model):
     """The outcome of one cell."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     key: CellKey
     environment: Environment
     inputs: Inputs | None = None

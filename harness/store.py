@@ -51,7 +51,12 @@ def _to_2(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "schema_version": 2, "inputs": None, "samples_sha256": None}
 
 
-UPGRADES: dict[int, Upgrade] = {1: _to_2}
+def _to_3(document: dict[str, Any]) -> dict[str, Any]:
+    """In schema 2 a phase that ran out of memory failed the whole cell, so no measures lack one."""
+    return {**document, "schema_version": 3}
+
+
+UPGRADES: dict[int, Upgrade] = {1: _to_2, 2: _to_3}
 """From a schema version to the function that lifts a document to the next one."""
 
 _GRACE_S = 60.0

@@ -13,7 +13,6 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
-from transformers.initialization import no_init_weights
 
 from harness.backbones.checks import SUPPORTED, check_architecture, check_config, check_forward
 from harness.backbones.precision import buffers_in_full_precision
@@ -167,6 +166,8 @@ class Decoder(nn.Module):
 
 def empty_lm(config: PretrainedConfig) -> nn.Module:
     """The language model of a config without values: nothing is drawn for what is to be loaded."""
+    from transformers.initialization import no_init_weights
+
     with no_init_weights():
         lm = causal_lm(config)
     lm.tie_weights()  # type: ignore[operator]  # a method, which torch's annotations do not know

@@ -15,6 +15,7 @@ from harness.plan import method_label
 from harness.records import Accuracy, Failed, Measures, Record, Skipped, Timing
 
 NONE = "–"  # noqa: RUF001
+OUT_OF_MEMORY = "out of memory"
 
 
 def print_table(records: Sequence[Record], stream: TextIO) -> None:
@@ -75,9 +76,9 @@ def _measure_cells(record: Record) -> list[str]:
     measures = record.outcome.measures
     return [
         accuracy_text(measures.accuracy) + ("*" if measures.extrapolated else ""),
-        f"{measures.memory.peak_bytes / 2**20:.2f}",
-        _median(measures.latency.prefill),
-        _median(measures.latency.per_frame),
+        OUT_OF_MEMORY if measures.memory is None else f"{measures.memory.peak_bytes / 2**20:.2f}",
+        _time(measures, "prefill"),
+        _time(measures, "per_frame"),
         _parameters(measures),
     ]
 
@@ -101,8 +102,11 @@ def _aggregates_text(record: Record) -> str:
     return f"{key.task} {key.method} {key.frames} frame(s) {key.height}x{key.width}: {', '.join(values)}"
 
 
-def _median(timing: Timing | None) -> str:
-    return NONE if timing is None else f"{timing.median_ms:.2f}"
+def _time(measures: Measures, phase: str) -> str:
+    timing: Timing | None = getattr(measures.latency, phase)
+    if timing is not None:
+        return f"{timing.median_ms:.2f}"
+    return OUT_OF_MEMORY if phase in {one.phase for one in measures.out_of_memory} else NONE
 
 
 def _parameters(measures: Measures) -> str:

@@ -12,7 +12,7 @@ from harness.compare.places import Filters, Met, Model, meet
 from harness.compare.results import Answers, Bytes, PairResult, PlaceResult, Times
 from harness.compare.sides import Side
 from harness.left_out import LeftOut, Pair, left_out
-from harness.records import SampleOutcome, Timing
+from harness.records import Memory, SampleOutcome, Timing
 from harness.stats.multiple import holm
 from harness.stats.paired import PairedDifference, PairedScores, paired_differences
 from harness.stats.seeds import SeedSpread, seed_difference
@@ -190,16 +190,18 @@ def _paired(
 
 def _place(met: Met, answers: tuple[Answers, ...]) -> PlaceResult:
     models = (*met.first, *met.second)
-    sources = {model.measures.memory.source for model in models}
+    memories = [model.measures.memory for model in models]
+    sources = {None if memory is None else memory.source for memory in memories}
+    same_source = len(sources) == 1 and None not in sources
     machines = {tuple(getattr(model.record.environment, name) for name in MACHINE) for model in models}
     return PlaceResult(
         place=met.place,
         setting=met.setting,
         answers=answers,
         # Tensors as counted and what an allocator held are two quantities.
-        peak=_bytes(met, lambda model: model.measures.memory.peak_bytes) if len(sources) == 1 else None,
-        state=_bytes(met, lambda model: sum(model.measures.memory.state_bytes.values()))
-        if all(model.measures.memory.state_bytes for model in models)
+        peak=_bytes(met, lambda memory: memory.peak_bytes) if same_source else None,
+        state=_bytes(met, lambda memory: sum(memory.state_bytes.values()))
+        if all(memory is not None and memory.state_bytes for memory in memories)
         else None,
         times=_times(met),
         same_machine=len(machines) == 1,
@@ -207,9 +209,10 @@ def _place(met: Met, answers: tuple[Answers, ...]) -> PlaceResult:
     )
 
 
-def _bytes(met: Met, measure: Callable[[Model], int]) -> Bytes:
+def _bytes(met: Met, measure: Callable[[Memory], int]) -> Bytes:
     first, second = (
-        round(statistics.median(measure(model) for model in side)) for side in (met.first, met.second)
+        round(statistics.median(measure(one.measures.memory) for one in side if one.measures.memory))
+        for side in (met.first, met.second)
     )
     return Bytes(first=first, second=second)
 

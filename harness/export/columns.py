@@ -69,6 +69,7 @@ def _points() -> dict[str, Column]:
         "seeds": Column("string", "their seeds"),
         "failed": Column("Int64", "cells that failed"),
         "failures": Column("string", "kinds of failure"),
+        "out_of_memory": Column("string", "phases in which a measured cell ran out of memory"),
         "skipped": Column("Int64", "cells that were skipped"),
         "extrapolated": Column("boolean", "whether that holds for any of the models"),
         "questions": Column("Int64", "the most that any model's accuracy is over"),

@@ -19,6 +19,7 @@ from harness.measure.collector import frozen
 from harness.measure.flops import count_flops
 from harness.measure.latency import measure_latency
 from harness.measure.memory import measure_memory
+from harness.measure.phases import Phases
 from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
 from harness.records import CellKey, Measures, SampleOutcome
@@ -73,20 +74,27 @@ def _measure(
             model, task, view, device=key.device, batch=key.batch, progress=progress, journal=journal
         )
         progress("memory")
-        memory = measure_memory(workload)
+        phases = Phases(key.device, progress)
+        memory = phases.run("memory", lambda: measure_memory(workload))
     progress("latency")
-    latency = measure_latency(workload)
+    latency = measure_latency(workload, phases)
+    accuracy = summarise(outcomes)
+    fused = (accuracy.mean, memory, latency.prefill, latency.per_frame, latency.per_token)
+    if phases.out_of_memory and all(part is None for part in fused):
+        # The encoder's time alone says nothing of the method.
+        raise MemoryError(phases.out_of_memory[0].message)
     measures = Measures(
         parameters=model.parameter_count(),
-        accuracy=summarise(outcomes),
+        accuracy=accuracy,
         by_kind=by_kind(outcomes),
         aggregates=aggregates(task, outcomes, progress),
         extrapolated=extrapolates(key, model.trained_on),
         memory=memory,
         latency=latency,
-        prefill_flops=count_flops(lambda: workload.prefill(model.session())),
+        prefill_flops=phases.run("flops", lambda: count_flops(lambda: workload.prefill(model.session()))),
         frames_digest=view.frames_digest,
         attention_routes=tuple(sorted(routes)),
+        out_of_memory=tuple(phases.out_of_memory),
     )
     return CellResult(measures=measures, samples=tuple(outcomes))
 

@@ -5,12 +5,14 @@ The garbage collector is off while samples are taken; on CUDA the device is sync
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from harness.measure.collector import collector_off
+from harness.measure.phases import Phases
 from harness.measure.views import pixels_of
 from harness.measure.workload import Workload, synchronize
 from harness.records import Latency, Timing
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FusionPhase = Literal["prefill", "per_frame", "per_token"]
 WARM_UPS = 2
 
 
@@ -49,22 +52,44 @@ def fusion_sections(workload: Workload) -> dict[str, Section[Any]]:
     what grew token by token, so the first step is slower than those after it. A model that cannot be streamed
     has no section ``per_frame``.
     """
+    return {name: make(workload) for name, make in _makers(workload).items()}
+
+
+def _makers(workload: Workload) -> dict[FusionPhase, Callable[[Workload], Section[Any]]]:
+    """How to make each section; making one may need memory."""
+    makers: dict[FusionPhase, Callable[[Workload], Section[Any]]] = {"prefill": _prefill_section}
+    if workload.model.not_streamed is None:
+        makers["per_frame"] = _frame_section
+    return makers | {"per_token": _token_section}
+
+
+def _prefill_section(workload: Workload) -> Section[Any]:
+    return Section(workload.prefill, workload.model.session)
+
+
+def _frame_section(workload: Workload) -> Section[Any]:
+    return Section(workload.append_last_frame, workload.before_last_frame().fork)
+
+
+def _token_section(workload: Workload) -> Section[Any]:
     decoding = workload.asked()
     decoding.step()
-    sections: dict[str, Section[Any]] = {"prefill": Section(workload.prefill, workload.model.session)}
-    if workload.model.not_streamed is None:
-        others = workload.before_last_frame()
-        sections["per_frame"] = Section(workload.append_last_frame, others.fork)
-    return sections | {"per_token": Section(type(decoding).step, decoding.fork)}
+    return Section(type(decoding).step, decoding.fork)
 
 
-def measure_latency(workload: Workload, repeats: Repeats | None = None) -> Latency:
-    """Time encode and every section of the fusion method."""
-    device, repeats = workload.features.device, repeats or Repeats()
-    sections = {"encode": encode_section(workload), **fusion_sections(workload)}
-    times = {name: collect(section, device, repeats) for name, section in sections.items()}
+def measure_latency(workload: Workload, phases: Phases, repeats: Repeats | None = None) -> Latency:
+    """Time encode and every section of the fusion method; None for a phase that runs out of memory."""
+    device = workload.features.device
+
+    def timed(make: Callable[[Workload], Section[Any]]) -> Timing:
+        return collect(make(workload), device, repeats or Repeats())
+
+    encode = phases.run("encode", lambda: timed(encode_section))
+    times = {
+        name: phases.run(name, functools.partial(timed, make)) for name, make in _makers(workload).items()
+    }
     return Latency(
-        encode=times["encode"],
+        encode=encode,
         prefill=times["prefill"],
         per_frame=times.get("per_frame"),
         per_token=times["per_token"],

@@ -11,11 +11,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+from torch import Tensor
 
 from harness.errors import UsageError
 from harness.modelfiles import read_json
 
+if TYPE_CHECKING:
+    from harness.published_models.family import Family
+
+Last = Literal["start", "text", "image"]
+"""What the stream of a session ends with; ``start`` is the head of the user's turn."""
 _MARK = "\u2316\u2316"
 """Stands for the user's text while a template is rendered."""
 
@@ -29,6 +37,72 @@ class Chat:
     image_first: str = ""
     joint: str = ""
     tail: str = ""
+
+
+class Writer(Protocol):
+    """Writes a user's turn as token ids [n] on the CPU, piece by piece."""
+
+    def text(self, text: str, last: Last) -> Tensor:
+        """A text after what the stream ends with."""
+
+    def image(self, stamp: str, last: Last) -> tuple[Tensor, Tensor]:
+        """What stands before and after an image, its time stamp included."""
+
+    def tail(self) -> Tensor:
+        """What ends the turn and asks for the answer."""
+
+    def answer(self, text: str) -> Tensor:
+        """An answer's text behind the tail."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatWriter:
+    """Writes a turn from a template's pieces, and what a class puts around images and between texts."""
+
+    chat: Chat
+    tokenizer: Any
+    family: Family
+
+    def text(self, text: str, last: Last) -> Tensor:
+        # A text is tokenised with what stands right before it: a blank there is part of its first word.
+        if last == "start":
+            return self.opening(self.chat.text_first + text)
+        lead = self.chat.joint if last == "image" else ""
+        return self.ids(lead + self.family.joined(text, last))
+
+    def image(self, stamp: str, last: Last) -> tuple[Tensor, Tensor]:
+        head = self.ids(stamp)
+        if last == "start":
+            head = self.opening(self.chat.text_first + stamp if stamp else self.chat.image_first)
+        before, after = self.family.around("text" if stamp else last)
+        return torch.cat((head, self.ids(before))), self.ids(after)
+
+    def tail(self) -> Tensor:
+        return self.ids(self.chat.tail)
+
+    def answer(self, text: str) -> Tensor:
+        return torch.tensor(answer_ids(self.tokenizer, self.chat.tail, text), dtype=torch.long)
+
+    def ids(self, text: str) -> Tensor:
+        """Token ids [n] of a text as it stands, special tokens in it included, on the CPU."""
+        return torch.tensor(self.tokenizer.encode(text, add_special_tokens=False), dtype=torch.long)
+
+    def opening(self, text: str) -> Tensor:
+        """Token ids [n] of what begins a stream, behind the start token where the tokenizer puts one."""
+        start = self.tokenizer.bos_token_id
+        if start is None or text.startswith(self.tokenizer.bos_token):
+            return self.ids(text)
+        adds = self.tokenizer.encode("", add_special_tokens=True)[:1] == [start]
+        return torch.cat((torch.tensor([start] if adds else [], dtype=torch.long), self.ids(text)))
+
+
+def answer_ids(tokenizer: Any, tail: str, text: str) -> list[int]:
+    """Token ids of an answer, tokenised behind the text that asks for it and apart from it by a blank."""
+    lead = "" if tail[-1:].isspace() else " "
+    asked, answered = (
+        tokenizer.encode(part, add_special_tokens=False) for part in (tail, tail + lead + text)
+    )
+    return list(answered[len(asked) :])
 
 
 def chat_of(folder: Path, tokenizer: Any, default: Chat, placeholder: str) -> Chat:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import UsageError
-from harness.published_models.chat import Chat
-from harness.published_models.family import Chunk, Family, Last
+from harness.published_models.chat import Chat, Last
+from harness.published_models.family import Chunk, Family
 from harness.published_models.state import KvState
 from harness.stream import Pixels
 

@@ -21,7 +21,11 @@ FAMILIES = {
     "idefics2": "insertion:Idefics2",
     "mllama": "cross:Mllama",
     "idefics": "cross:Idefics",
+    "casa_helium1": "casa:CasaHelium",
+    "casa_qwen2_5_vl": "casa:CasaQwen",
 }
+_CASA = {"helium1": "casa_helium1", "qwen2_5_vl": "casa_qwen2_5_vl"}
+"""Repositories of these models write more into their ``model_type``, as ``CASA_Helium1_VL_2B``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,19 @@ def supported() -> tuple[str, ...]:
     return (*FAMILIES, *registry.families)
 
 
+def known_type(model_type: str) -> str | None:
+    """The name in this table of a config's ``model_type``, or None."""
+    if model_type in supported():
+        return model_type
+    name = model_type.lower()
+    if "casa" not in name:
+        return None
+    return next((found for part, found in _CASA.items() if part in name), None)
+
+
 def family_class(model_type: str) -> type[Family]:
     """The adapter of a ``model_type``; raises UsageError for an unknown one."""
+    model_type = known_type(model_type) or model_type
     if model_type not in FAMILIES:
         return registry.families.get(model_type)
     module, _, name = FAMILIES[model_type].partition(":")

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -20,12 +20,9 @@ from torch import Tensor
 
 from harness.attention.record import record
 from harness.errors import InfrastructureError, UsageError
-from harness.published_models.chat import Chat
+from harness.published_models.chat import Chat, ChatWriter, Last, Writer, chat_of
 from harness.published_models.state import KvState
 from harness.stream import Pixels
-
-Last = Literal["start", "text", "image"]
-"""What the stream of a session ends with; ``start`` is the head of the user's turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +91,15 @@ class Family(ABC):
         return _of_transformers("transformers", cls.architecture)
 
     @classmethod
-    def image_processor(cls, folder: Path) -> Any:
+    def load_options(cls, device: str, dtype: torch.dtype) -> dict[str, Any]:
+        """More arguments for reading the weights."""
+        return {}
+
+    @classmethod
+    def image_processor(cls, folder: Path, trust: bool = False) -> Any:
         """The class's image processor with the checkpoint's settings; raises UsageError for settings that are
-        missing, InfrastructureError where ``transformers`` is too old to have it."""
+        missing, InfrastructureError where ``transformers`` is too old to have it. ``trust`` lets the
+        checkpoint's own code run."""
         model, _, name = cls.processor.partition(":")
         found = _of_transformers(f"transformers.models.{model}.image_processing_pil_{model}", name)
         try:
@@ -106,6 +109,27 @@ class Family(ABC):
                 f"{folder} has no settings of an image processor ({str(error).splitlines()[0][:120]}); copy "
                 "preprocessor_config.json or processor_config.json of the checkpoint too"
             ) from None
+
+    @classmethod
+    def tokenizer(cls, images: Any) -> Any | None:
+        """The tokenizer that a processor brings; None takes the checkpoint's."""
+        return None
+
+    @classmethod
+    def chat(cls, folder: Path, tokenizer: Any) -> Chat:
+        """The pieces of a turn, from the checkpoint's template."""
+        return chat_of(folder, tokenizer, cls.default_chat, cls.placeholder)
+
+    def writer(self, chat: Chat, tokenizer: Any) -> Writer:
+        """What writes a turn as token ids."""
+        return ChatWriter(chat, tokenizer, self)
+
+    def check(self) -> None:
+        """Raise UsageError where the loaded model does not compute as a stream what it computes at once.
+
+        For classes of ``transformers`` the tests have shown it.
+        """
+        return
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +145,8 @@ class Family(ABC):
 
     @abstractmethod
     def run(self, chunk: Chunk, state: KvState) -> Tensor:
-        """Append a chunk to a state; its rows' hidden states [T, d]."""
+        """Append a chunk to a state; its rows' hidden states [T, d]. A class that runs a chunk in several
+        passes may give those of the last one only, which are all of a chunk of text."""
 
     def rows(self, features_nd: Tensor) -> int:
         """Rows of the token stream that a frame takes."""

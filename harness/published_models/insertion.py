@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.published_models.family import Chunk, Family, Last
+from harness.published_models.chat import Last
+from harness.published_models.family import Chunk, Family
 from harness.published_models.state import KvState
 from harness.stream import Pixels
 

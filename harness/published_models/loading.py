@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from harness.errors import UsageError
 from harness.modelfiles import CONFIG, read_json, weight_files
 from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
-from harness.published_models.chat import chat_of
 from harness.published_models.families import family_class
 from harness.published_models.family import Family
 from harness.published_models.model import PublishedModel
+from harness.published_models.own_code import own_code, refusal
 from harness.published_models.source import check_code
 from harness.published_models.torchvision import check_torchvision
 from harness.settings import build_config
+
+_DTYPE = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
+"""What ``transformers`` calls the precision to read weights in."""
 
 
 def load_published(
@@ -36,25 +40,25 @@ def load_published(
     something, whose weights do not fit or whose code is not trusted, InfrastructureError for a torchvision
     that is in the way.
     """
-    import transformers
-
     check_code(str(folder), folder, None, trust_remote_code)
     check_torchvision()
     family = family_class(str(read_json(folder / CONFIG)["model_type"]))
     config = _config(folder, trust_remote_code)
-    tokenizer = _tokenizer(folder, trust_remote_code)
-    images = family.image_processor(folder)
+    images = family.image_processor(folder, trust_remote_code)
+    tokenizer = family.tokenizer(images) or _tokenizer(folder, trust_remote_code)
+    options = {_DTYPE: dtype, **family.load_options(device, dtype)}
     if seed is not None:
-        net = _random(family, config, seed, dtype, trust_remote_code)
+        net = _random(family, folder, config, seed, options, trust_remote_code)
     else:
-        net = _read(family, folder, dtype, trust_remote_code)
+        net = _read(family, folder, config, options, trust_remote_code)
     adapter = family(net.to(device).eval(), images)
+    adapter.check()
     own = {name: value for name, value in (settings or {}).items() if name != CHECKPOINT}
     if seed is not None:
         digest = f"{digest}-{seed}-{folder.name}"
     return PublishedModel(
         adapter,
-        chat_of(folder, tokenizer, family.default_chat, family.placeholder),
+        family.chat(folder, tokenizer),
         tokenizer,
         _stops(net, tokenizer),
         f"{digest}-transformers-{transformers.__version__}",
@@ -68,8 +72,16 @@ def _config(folder: Path, trust: bool) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     except Exception as error:
+        if _is_of_code(folder, error):
+            raise UsageError(refusal(folder, error)) from error
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{folder / CONFIG} cannot be read ({reason}); copy the checkpoint again") from error
+
+
+def _is_of_code(folder: Path, error: Exception) -> bool:
+    """Whether an error may come from code that the checkpoint brings, and not from its files."""
+    brings = bool(read_json(folder / CONFIG).get("auto_map"))
+    return brings and isinstance(error, ImportError | AttributeError | NameError | TypeError)
 
 
 def _tokenizer(folder: Path, trust: bool) -> Any:
@@ -85,13 +97,14 @@ def _tokenizer(folder: Path, trust: bool) -> Any:
         ) from None
 
 
-def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -> Any:
+def _read(family: type[Family], folder: Path, config: Any, options: dict[str, Any], trust: bool) -> Any:
     weight_files(folder)
     cls = family.model_class()
     try:
         net, found = cls.from_pretrained(
             folder,
-            dtype=dtype,
+            config=config,
+            **options,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
@@ -100,6 +113,8 @@ def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -
     except Exception as error:
         if isinstance(error, MemoryError) or "memory" in str(error):
             raise
+        if _is_of_code(folder, error):
+            raise UsageError(refusal(folder, error)) from error
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{folder} cannot be read ({reason}); copy the checkpoint again") from error
     wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
@@ -111,13 +126,16 @@ def _read(family: type[Family], folder: Path, dtype: torch.dtype, trust: bool) -
     return net
 
 
-def _random(family: type[Family], config: Any, seed: int, dtype: torch.dtype, trust: bool) -> Any:
+def _random(
+    family: type[Family], folder: Path, config: Any, seed: int, options: dict[str, Any], trust: bool
+) -> Any:
     cls = family.model_class()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if hasattr(cls, "_from_config"):
-            return cls._from_config(config, dtype=dtype)
-        return cls.from_config(config, dtype=dtype, trust_remote_code=trust)
+            return cls._from_config(config, **options)
+        with own_code(folder):
+            return cls.from_config(config, **options, trust_remote_code=trust)
 
 
 def _stops(net: Any, tokenizer: Any) -> frozenset[int]:

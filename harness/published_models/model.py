@@ -41,6 +41,7 @@ class PublishedModel(nn.Module):
         super().__init__()
         self.net: nn.Module = family.net.requires_grad_(False)
         self.family, self.chat, self.tokenizer, self.stops = family, chat, tokenizer, stops
+        self.writer = family.writer(chat, tokenizer)
         self.encoder_digest = digest
         self.config = config if config is not None else PublishedConfig()
 
@@ -58,23 +59,13 @@ class PublishedModel(nn.Module):
         """uint8 [F, H, W, 3] → features [F, N, D]: image processor, vision tower and projector."""
         return self.family.encode(list(pixels_fhwc.cpu().numpy().astype(np.uint8, copy=False)))
 
-    def ids(self, text: str) -> Tensor:
-        """Token ids [n] of a text as it stands, special tokens in it included, on the CPU."""
-        return torch.tensor(self.tokenizer.encode(text, add_special_tokens=False), dtype=torch.long)
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text as it stands."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def answer_ids(self, text: str) -> Tensor:
-        """Token ids [n] of an answer, tokenised behind what asks for it and apart from it by a blank."""
-        tail = self.chat.tail
-        lead = "" if tail[-1:].isspace() else " "
-        return self.ids(tail + lead + text)[len(self.ids(tail)) :]
-
-    def opening(self, text: str) -> Tensor:
-        """Token ids [n] of what begins a stream, behind the start token where the tokenizer puts one."""
-        start = self.tokenizer.bos_token_id
-        if start is None or text.startswith(self.tokenizer.bos_token):
-            return self.ids(text)
-        adds = self.tokenizer.encode("", add_special_tokens=True)[:1] == [start]
-        return torch.cat((torch.tensor([start] if adds else [], dtype=torch.long), self.ids(text)))
+        """Token ids [n] of an answer to a question, on the CPU."""
+        return self.writer.answer(text)
 
     def text_of(self, ids: Iterable[int]) -> str:
         """Tokens as text up to a stop token, without the blanks and the full stop that chat models add."""

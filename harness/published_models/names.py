@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backbones import is_folder
-from harness.published_models.families import supported
+from harness.published_models.families import known_type
 
 HUB = "hub:"
 
@@ -22,7 +22,9 @@ def is_published(name: str) -> bool:
         document = json.loads((Path(name).expanduser() / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(document, dict) and (document.get("model_type") in supported() or _is_foreign(document))
+    return isinstance(document, dict) and (
+        known_type(str(document.get("model_type"))) is not None or _is_foreign(document)
+    )
 
 
 def _is_foreign(document: dict[str, Any]) -> bool:

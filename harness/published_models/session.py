@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import UsageError
-from harness.published_models.family import Chunk, Last, Placed
+from harness.published_models.chat import Last
+from harness.published_models.family import Chunk, Placed
 from harness.session import continuation_ids
 from harness.stream import Frame, Stream, Text, check_time
 from harness.vlm import finite
@@ -73,7 +74,7 @@ class PublishedSession:
                 self._write_text(item.text)
         if question is not None:
             self._write_text(question)
-            self._waiting.append(self.model.ids(self.model.chat.tail))
+            self._waiting.append(self.model.writer.tail())
         if self.model.not_streamed is None:
             self._flush()
 
@@ -137,29 +138,15 @@ class PublishedSession:
         return self.state.bytes_by_kind()
 
     def _write_text(self, text: str) -> None:
-        chat, family = self.model.chat, self.model.family
-        if not text:
-            return
-        # A text is tokenised with what stands right before it: a blank there is part of its first word.
-        if self._last == "start":
-            self._waiting.append(self.model.opening(chat.text_first + text))
-        else:
-            lead = chat.joint if self._last == "image" else ""
-            self._waiting.append(self.model.ids(lead + family.joined(text, self._last)))
-        self._last = "text"
+        if text:
+            self._waiting.append(self.model.writer.text(text, self._last))
+            self._last = "text"
 
     def _write_frame(self, frame: Frame, features_nd: Tensor) -> None:
         check_time(frame.time_s, self._time_s)
         stamp = self.model.stamp(frame.time_s, self._time_s)
-        if self._last == "start":
-            chat = self.model.chat
-            self._waiting.append(self.model.opening(chat.text_first + stamp if stamp else chat.image_first))
-        elif stamp:
-            self._waiting.append(self.model.ids(stamp))
-        if stamp:
-            self._last = "text"
-        before, after = self.model.family.around(self._last)
-        self._waiting += [self.model.ids(before), Image(features_nd, frame.size), self.model.ids(after)]
+        before, after = self.model.writer.image(stamp, self._last)
+        self._waiting += [before, Image(features_nd, frame.size), after]
         self._last, self._time_s = "image", frame.time_s
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import InfrastructureError, UsageError
 from harness.modelfiles import CONFIG, read_json, weight_files
-from harness.published_models.families import supported
+from harness.published_models.families import known_type, supported
 from harness.published_models.names import HUB
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -112,7 +112,7 @@ def _sha256(path: Path) -> str:
 
 def _supported(name: str, document: dict[str, Any]) -> str:
     model_type = str(document.get("model_type"))
-    if model_type not in supported():
+    if known_type(model_type) is None:
         raise UsageError(
             f"{name} is a model of type {model_type!r}, which does not run with its own fusion here; "
             f"supported: {', '.join(supported())}; a plugin can bring an adapter (docs/published_models.md)"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.plan import MethodKey
-from harness.records import Accuracy, Failed, Inputs, Measures, Ok, Record, Skipped, Timing
+from harness.records import Accuracy, Failed, Inputs, Measures, Memory, Ok, Record, Skipped, Timing
 from harness.spec import NamedSpec
 
 SETTING = (
@@ -75,6 +75,8 @@ CELL_COLUMNS: dict[str, str] = {
     "model_folders": "folders searched for weights, as given; None where unknown, as in schema 1",
     "outcome": "ok, failed or skipped",
     "failure": "kind of failure",
+    "out_of_memory": "phases of a measured cell that ran out of memory, separated by commas: memory, encode, "
+    "prefill, per_frame, per_token, flops; None where all fitted",
     "message": "first line of the failure's message or the skip's reason",
     "extrapolated": "frames or resolution outside what the weights were trained on; None where unknown",
     "parameters": "number of parameters",
@@ -210,15 +212,22 @@ def _timing(name: str, timing: Timing | None) -> dict[str, object]:
     return {f"{name}_ms": timing.median_ms, f"{name}_q25_ms": low, f"{name}_q75_ms": high}
 
 
-def _measures(measures: Measures) -> dict[str, object]:
-    memory, latency = measures.memory, measures.latency
-    encode_low, encode_high = latency.encode.quartiles_ms
-    prefill_low, prefill_high = latency.prefill.quartiles_ms
+def _first_token(encode: Timing | None, prefill: Timing | None) -> dict[str, object]:
+    """Both phases, and their sum where both were timed."""
+    row: dict[str, object] = {
+        "encode_ms": encode and encode.median_ms,
+        "prefill_ms": prefill and prefill.median_ms,
+    }
+    if encode is not None and prefill is not None:
+        low, high = (sum(ends) for ends in zip(encode.quartiles_ms, prefill.quartiles_ms, strict=True))
+        row |= {"ttft_ms": encode.median_ms + prefill.median_ms, "ttft_q25_ms": low, "ttft_q75_ms": high}
+    return row
+
+
+def _memory(memory: Memory | None) -> dict[str, object]:
+    if memory is None:
+        return {}
     return {
-        "extrapolated": measures.extrapolated,
-        "parameters": measures.parameters,
-        **_accuracy(measures.accuracy),
-        "aggregates": canonical(measures.aggregates) if measures.aggregates else None,
         "peak_bytes": memory.peak_bytes,
         "resting_bytes": memory.resting_bytes,
         "above_resting_bytes": memory.peak_bytes - memory.resting_bytes,
@@ -227,11 +236,19 @@ def _measures(measures: Measures) -> dict[str, object]:
         "host_peak_bytes": memory.host_peak_bytes,
         "state_bytes": sum(memory.state_bytes.values()) if memory.state_bytes else None,
         **{f"state_{kind}_bytes": size for kind, size in memory.state_bytes.items()},
-        "encode_ms": latency.encode.median_ms,
-        "prefill_ms": latency.prefill.median_ms,
-        "ttft_ms": latency.encode.median_ms + latency.prefill.median_ms,
-        "ttft_q25_ms": encode_low + prefill_low,
-        "ttft_q75_ms": encode_high + prefill_high,
+    }
+
+
+def _measures(measures: Measures) -> dict[str, object]:
+    latency = measures.latency
+    return {
+        "extrapolated": measures.extrapolated,
+        "parameters": measures.parameters,
+        **_accuracy(measures.accuracy),
+        "aggregates": canonical(measures.aggregates) if measures.aggregates else None,
+        "out_of_memory": ", ".join(one.phase for one in measures.out_of_memory) or None,
+        **_memory(measures.memory),
+        **_first_token(latency.encode, latency.prefill),
         **_timing("per_frame", latency.per_frame),
         **_timing("per_token", latency.per_token),
         "prefill_flops": measures.prefill_flops,

@@ -41,6 +41,8 @@ MEDIAN_COLUMNS = (
     "per_token_q25_ms",
     "per_token_q75_ms",
 )
+TIME_PHASES = {"ttft": ("encode", "prefill"), "per_frame": ("per_frame",), "per_token": ("per_token",)}
+"""Times, and the phases that each is made of."""
 SPREAD_COLUMNS = ("accuracy", "above_resting_bytes", "ttft_ms", "per_frame_ms")
 """Columns whose minimum and maximum over models are kept, as ``COLUMN_min`` and ``COLUMN_max``."""
 
@@ -49,7 +51,8 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per point of one setting.
 
     Columns: those of POINT, ``method_name``, ``resolution``, ``side_px``; ``models`` (successful ones),
-    ``seeds`` (text), ``failed``, ``failures`` (text), ``skipped``; ``extrapolated`` (any model);
+    ``seeds`` (text), ``failed``, ``failures`` (text), ``out_of_memory`` (phases of any measured model, text),
+    ``skipped``; ``extrapolated`` (any model);
     ``questions`` and ``clips`` (the most of any model); means of accuracies; medians of bytes, times and
     FLOPs; spreads. A point without a successful model has NaN in every measure.
     """
@@ -65,6 +68,7 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
         single["seed"].agg(_listing).rename("seeds"),
         failed.groupby(where).size().rename("failed"),
         failed.groupby(where)["failure"].agg(_listing).rename("failures"),
+        single["out_of_memory"].agg(_phases).rename("out_of_memory"),
         cells[cells["outcome"] == "skipped"].groupby(where).size().rename("skipped"),
         single["extrapolated"]
         .agg(lambda values: any(value is True for value in values))
@@ -77,7 +81,8 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
     ]
     points = pd.concat([column.reindex(columns[0].index) for column in columns], axis=1)
     counts = {name: points[name].fillna(0).astype(int) for name in ("models", "failed", "skipped")}
-    texts = {name: points[name].astype(object).fillna("") for name in ("seeds", "failures")}
+    names = ("seeds", "failures", "out_of_memory")
+    texts = {name: points[name].astype(object).fillna("") for name in names}
     extrapolated = points["extrapolated"].astype(object).fillna(False).astype(bool)
     return points.assign(**counts, **texts, extrapolated=extrapolated).reset_index()
 
@@ -85,6 +90,16 @@ def over_models(cells: pd.DataFrame) -> pd.DataFrame:
 def _floats(cells: pd.DataFrame) -> pd.DataFrame:
     names = [*MEAN_COLUMNS, *MEDIAN_COLUMNS, "questions", "clips"]
     return cells.assign(**{name: numeric(cells[name]) for name in names})
+
+
+def _phases(values: pd.Series) -> str:
+    named = [value for value in values if isinstance(value, str)]
+    return ", ".join(sorted({phase for value in named for phase in value.split(", ")}))
+
+
+def ran_out(row: dict[str, Any], *phases: str) -> bool:
+    """Whether any of a point's measured models ran out of memory in one of these phases."""
+    return not set(phases).isdisjoint(row["out_of_memory"].split(", "))
 
 
 def _listing(values: pd.Series) -> str:

@@ -40,7 +40,9 @@ def setting_in_words(
 
 def _failures(points: pd.DataFrame) -> list[str]:
     """Per method and kind of failure the sizes where it happened, or their number where they are many."""
-    failed = points[points["failed"] > 0]
+    partial = points[points["out_of_memory"] != ""]
+    in_phases = "out of memory in " + partial["out_of_memory"].astype(str)
+    failed = pd.concat([points[points["failed"] > 0], partial.assign(failures=in_phases)])
     parts = []
     for label in ordered(list(zip(failed["method"], failed["method_name"], strict=True))):
         mine = failed[failed["method"] == label]

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.report.comparisons import Comparison
 from harness.report.document import Cell, Column, Row, Source, Table, cell
 from harness.report.kinds import KindTable
-from harness.report.points import at, place_name, rows_of
+from harness.report.points import TIME_PHASES, at, place_name, ran_out, rows_of
 from harness.report.style import SHIPPED
 from harness.report.text import NO_DATA, interval, known, number, share
 from harness.report.timed import TimedSize
@@ -23,11 +23,11 @@ KIB = 2**10
 
 NOWHERE = Source()
 _LEVELS = ("chance", "oracle_blind", "oracle_last_frame")
-_TIMES = ("ttft", "per_frame", "per_token")
-_TIMED: tuple[tuple[Phase, str], ...] = tuple(zip(PHASES, _TIMES, strict=True))
+_TIMED: tuple[tuple[Phase, str], ...] = tuple(zip(PHASES, TIME_PHASES, strict=True))
 _CELL_TIMES = ("first token ms", "per frame ms", "per token ms")
 TIMES_OF_CELLS = (
-    "medians with quartiles of single cells, each timed in a process of its own, so that they bear no order."
+    "medians with quartiles of single cells, each timed in a process of its own, so differences between "
+    "methods may be chance."
 )
 _PLACE = (Column("method", numeric=False), Column("frames"), Column("pixels"))
 
@@ -73,11 +73,11 @@ def cost_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Tab
         rows=tuple(
             (
                 *_place(row),
-                _outcome(row) or _scaled(row["peak_bytes"], MIB),
+                _outcome(row) or _unfit(row, "memory") or _scaled(row["peak_bytes"], MIB),
                 _scaled(row["above_resting_bytes"], MIB),
                 _scaled(row["state_bytes"], KIB),
-                *(_time(row, name) for name in _TIMES),
-                _scaled(row["prefill_flops"], 1e6),
+                *(_unfit(row, *phases) or _time(row, name) for name, phases in TIME_PHASES.items()),
+                _unfit(row, "flops") or _scaled(row["prefill_flops"], 1e6),
                 _parameters(row["parameters"], smallest),
             )
             for row in rows
@@ -146,7 +146,9 @@ def overview_table(
                 _whole(growth.state_bytes) if growth else cell(NO_DATA),
                 _whole(growth.peak_bytes) if growth else cell(NO_DATA),
                 *(
-                    _ratio(timed, phase, row["method"]) if timed else _time(row, name)
+                    _ratio(timed, phase, row["method"])
+                    if timed
+                    else _unfit(row, *TIME_PHASES[name]) or _time(row, name)
                     for phase, name in _TIMED
                 ),
                 _parameters(row["parameters"], smallest),
@@ -262,7 +264,7 @@ def growths(points: pd.DataFrame) -> list[Growth]:
     """One per method and resolution with more than one number of frames, in the order of tables."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in _in_order(points):
-        if row["models"]:
+        if row["models"] and not ran_out(row, "memory"):
             groups.setdefault((row["method"], row["resolution"]), []).append(row)
     grown = []
     for (method, resolution), rows in groups.items():
@@ -337,6 +339,11 @@ def _outcome(row: dict[str, Any]) -> Cell | None:
     if row["models"]:
         return None
     return cell("failed: " + row["failures"].replace("_", " ") if row["failed"] else "skipped")
+
+
+def _unfit(row: dict[str, Any], *phases: str) -> Cell | None:
+    """What stands in place of a measure whose phase did not fit."""
+    return cell("out of memory") if ran_out(row, *phases) else None
 
 
 def _spread(row: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.timing.records import PHASES
 from harness.timing.store import open_timings, write_timing
 from tests.compare.stores import QUESTIONS, cell, rate
+from tests.measured import memory_of
 from tests.report import synthetic as s
 from tests.timing import made
 
@@ -184,7 +185,7 @@ def test_answers_of_one_clip_are_kept_together(tmp_path: Path) -> None:
 
 
 def test_costs_are_differences_and_ratios(tmp_path: Path) -> None:
-    memory = s.measures(s.key()).memory
+    memory = memory_of(s.measures(s.key()))
     for method, peak in (("alpha", 3000), ("beta", 2000)):
         changed = memory.model_copy(update={"peak_bytes": peak, "state_bytes": {}})
         cell(tmp_path, method, lambda index: 1.0, measures={"memory": changed})
@@ -197,7 +198,7 @@ def test_costs_are_differences_and_ratios(tmp_path: Path) -> None:
 
 
 def test_counted_and_allocated_bytes_are_not_compared(tmp_path: Path) -> None:
-    memory = s.measures(s.key()).memory
+    memory = memory_of(s.measures(s.key()))
     cell(tmp_path, "alpha", lambda index: 1.0)
     cell(
         tmp_path, "beta", lambda index: 1.0, measures={"memory": memory.model_copy(update={"source": "cuda"})}

@@ -14,6 +14,7 @@ from harness.records import Ok
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 from harness.stream import Frame
 from harness.task import View
+from tests.measured import memory_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -50,7 +51,7 @@ def test_a_run_records_the_allocators_peak(tmp_path: Path) -> None:
     )
     for record in run_eval(spec):
         assert isinstance(record.outcome, Ok), record.outcome
-        memory = record.outcome.measures.memory
+        memory = memory_of(record.outcome.measures)
         assert memory.source == "cuda"
         assert memory.reserved_bytes is not None
         assert memory.reserved_bytes >= memory.peak_bytes > memory.resting_bytes > 0

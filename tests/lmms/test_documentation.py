@@ -15,6 +15,7 @@ import pytest
 
 from harness.lmms.catalogue import PINNED, task_folder
 from harness.store import Store, load_records
+from tests.measured import memory_of
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "lmms_eval.md").read_text(encoding="utf-8")
@@ -54,7 +55,7 @@ def test_their_tasks_in_the_harness(command: str, data: Mapping[str, Path], tmp_
     assert measures.accuracy is not None
     assert measures.accuracy.scored + measures.accuracy.unparsed == 2
     assert measures.aggregates
-    assert measures.memory.peak_bytes > 0
+    assert memory_of(measures).peak_bytes > 0
     assert record.key.task.startswith("lmms:")
     assert not any("data" in name or "/" in str(value) for name, value in record.key.task_config.items())
     assert len(Store(folder).samples(record.key.digest)) == 2

@@ -19,6 +19,7 @@ from harness.records import Measures
 from harness.task import Question, Score
 from harness.vlm import FusedModel, TrainedRange
 from tests.measure.pictures import Pictures
+from tests.measured import memory_of
 
 Job = Callable[..., CellJob]
 
@@ -40,8 +41,8 @@ def test_a_cell_of_every_method(method: str, job: Job, warnings: list[str]) -> N
     assert measures.accuracy.oracles == {"blind": 0.5}
     assert list(measures.by_kind) == ["now", "then"]
     assert measures.extrapolated is None
-    assert measures.memory.peak_bytes > measures.memory.resting_bytes > measures.parameters * 4
-    assert sum(measures.memory.state_bytes.values()) > 0
+    assert memory_of(measures).peak_bytes > memory_of(measures).resting_bytes > measures.parameters * 4
+    assert sum(memory_of(measures).state_bytes.values()) > 0
     assert measures.prefill_flops is not None
     assert measures.prefill_flops > 0
     assert measures.attention_routes == ("blocks/flash:cpu",)
@@ -58,7 +59,7 @@ def test_methods_see_the_same_frames_and_share_them(job: Job, pictures: type[Pic
 
 def test_counted_bytes_and_flops_are_the_same_in_every_run(job: Job) -> None:
     first, second = (measure_cell(job(), print).measures for _ in range(2))
-    assert first.memory.peak_bytes == second.memory.peak_bytes
+    assert memory_of(first).peak_bytes == memory_of(second).peak_bytes
     assert first.prefill_flops == second.prefill_flops
     assert first.accuracy == second.accuracy
 
@@ -90,7 +91,7 @@ def test_a_failing_scorer_leaves_the_rest_measured(
     assert result.measures.accuracy is not None
     assert (result.measures.accuracy.mean, result.measures.accuracy.errors) == (None, 8)
     assert {outcome.status for outcome in result.samples} == {"error"}
-    assert result.measures.memory.peak_bytes > 0
+    assert memory_of(result.measures).peak_bytes > 0
 
 
 def test_an_empty_task_is_an_error(job: Job) -> None:

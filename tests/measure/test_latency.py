@@ -10,6 +10,7 @@ import torch
 
 from harness.measure import latency
 from harness.measure.latency import WARM_UPS, Repeats, Section, collect, fusion_sections, measure_latency
+from harness.measure.phases import Phases
 from harness.measure.workload import Workload
 from harness.stream import Stream
 
@@ -74,7 +75,9 @@ def test_the_collector_is_off_while_timing_and_on_again_after_an_error() -> None
 
 @torch.inference_mode()
 def test_every_phase_of_a_real_method_is_timed(method: str, workload: Callable[[str], Workload]) -> None:
-    measured = measure_latency(workload(method), Repeats(least=2, most=3))
+    phases = Phases("cpu", print)
+    measured = measure_latency(workload(method), phases, Repeats(least=2, most=3))
+    assert phases.out_of_memory == []
     for timing in (measured.encode, measured.prefill, measured.per_frame, measured.per_token):
         assert timing is not None
         assert 2 <= len(timing.raw_ms) <= 3

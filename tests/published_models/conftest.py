@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,16 @@ SIZE = (56, 64)
 def kind(request: pytest.FixtureRequest) -> str:
     """Every supported class in turn."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def own_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Code of checkpoints is copied to a folder of these tests: one for all, since Python finds the package
+    of such copies once. It finds a copy by the checkpoint's folder name, which must differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("own_code")
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(place))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_an_answer_stands_where_the_template_asks_for_it(
 ) -> None:
     subject = model(kind)
     tail = subject.chat.tail
-    text = str(subject.tokenizer.decode(torch.cat((subject.ids(tail), subject.answer_ids("red")))))
+    text = str(subject.tokenizer.decode([*subject.ids(tail), *subject.answer_ids("red").tolist()]))
     assert text.endswith("red")
     assert text.removesuffix("red")[-1:].isspace()
 

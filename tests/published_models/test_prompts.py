@@ -140,7 +140,7 @@ def test_questions_name_the_choices(model: Load) -> None:
 
 def test_answers_end_at_a_stop_and_lose_their_full_stop(model: Load) -> None:
     asked = model("smolvlm")
-    ids = [*asked.ids(" red.").tolist(), *asked.stops, *asked.ids("blue").tolist()]
+    ids = [*asked.ids(" red."), *asked.stops, *asked.ids("blue")]
     assert asked.text_of(ids) == "red"
 
 

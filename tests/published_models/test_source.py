@@ -45,11 +45,12 @@ def copied(checkpoint: Folder, tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def foreign(copied: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def foreign(
+    copied: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_code: None
+) -> tuple[Path, Path]:
     """A checkpoint with code of its own, and the file that this code writes when it is imported."""
     folder, mark = copied("smolvlm"), tmp_path / "imported"
     monkeypatch.setenv("TOY_MARK", str(mark))
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     maps = {
         "AutoConfig": "configuration_toy.ToyConfig",
         "AutoModelForImageTextToText": "modeling_toy.ToyModel",

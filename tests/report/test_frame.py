@@ -8,6 +8,7 @@ import pytest
 from harness.records import Ok, Timing
 from harness.report.frame import CELL_COLUMNS, kinds_to_frame, method_labels, records_to_frame, settings
 from harness.report.points import at, over_models, reference_point
+from tests.measured import known, memory_of
 from tests.report import synthetic as s
 
 
@@ -22,9 +23,11 @@ def test_measures_arrive_in_their_units() -> None:
     cell = s.key(frames=4)
     measures = s.measures(cell)
     row = records_to_frame([s.record(cell)], clips={cell.digest: 30}).iloc[0]
-    assert row["above_resting_bytes"] == measures.memory.peak_bytes - measures.memory.resting_bytes
-    assert row["state_bytes"] == sum(measures.memory.state_bytes.values())
-    assert row["ttft_ms"] == measures.latency.encode.median_ms + measures.latency.prefill.median_ms
+    assert row["above_resting_bytes"] == memory_of(measures).peak_bytes - memory_of(measures).resting_bytes
+    assert row["state_bytes"] == sum(memory_of(measures).state_bytes.values())
+    assert (
+        row["ttft_ms"] == known(measures.latency.encode).median_ms + known(measures.latency.prefill).median_ms
+    )
     assert measures.latency.per_frame is not None
     assert (row["per_frame_q25_ms"], row["per_frame_q75_ms"]) == measures.latency.per_frame.quartiles_ms
     assert row["clips"] == 30
@@ -39,7 +42,7 @@ def test_no_data_is_missing_and_never_zero() -> None:
             "accuracy": s.accuracy(None, 0, None),
             "by_kind": {},
             "prefill_flops": None,
-            "memory": full.memory.model_copy(update={"state_bytes": {}}),
+            "memory": memory_of(full).model_copy(update={"state_bytes": {}}),
             "latency": full.latency.model_copy(update={"per_frame": None, "per_token": None}),
         }
     )

@@ -19,6 +19,7 @@ from harness.report.build import build_report
 from harness.report.evidence import Evidence, gather
 from harness.store import Store
 from tests import counted
+from tests.measured import memory_of
 from tests.report import hostile, pictures
 from tests.report import synthetic as s
 
@@ -277,7 +278,7 @@ def test_no_data_is_shown_as_no_data_and_never_as_zero(tmp_path: Path) -> None:
     cell = s.key("casa")
     full = s.measures(cell)
     latency = full.latency.model_copy(update={"per_frame": None, "per_token": None})
-    memory = full.memory.model_copy(update={"state_bytes": {}, "host_peak_bytes": None})
+    memory = memory_of(full).model_copy(update={"state_bytes": {}, "host_peak_bytes": None})
     bare: dict[str, Any] = {
         "accuracy": None,
         "by_kind": {},

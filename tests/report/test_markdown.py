@@ -29,6 +29,7 @@ from harness.report.text import (
     plot,
     shortened,
 )
+from tests.measured import memory_of
 from tests.report import synthetic as s
 
 PARSER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -160,8 +161,8 @@ def test_cost_table_shows_units_quartiles_and_parameter_difference() -> None:
     measures = s.measures(cell)
     rows = body(cost_table(over_models(records_to_frame([s.record(cell), s.record(other)])), "a"))
     (row,) = [row for row in rows if row[0] == "vanilla_ca"]
-    assert row[3] == number(measures.memory.peak_bytes / 2**20)
-    assert row[5] == number(sum(measures.memory.state_bytes.values()) / 1024)
+    assert row[3] == number(memory_of(measures).peak_bytes / 2**20)
+    assert row[5] == number(sum(memory_of(measures).state_bytes.values()) / 1024)
     assert measures.latency.per_frame is not None
     low, high = measures.latency.per_frame.quartiles_ms
     assert row[7] == f"{number(measures.latency.per_frame.median_ms)} [{number(low)}, {number(high)}]"
@@ -172,9 +173,9 @@ def test_growth_table_divides_what_is_added_by_the_frames_added() -> None:
     records = [s.record(s.key("casa", frames=frames)) for frames in (2, 4, 8)]
     (row,) = body(growth_table(over_models(records_to_frame(records)), "a"))
     few, many = (s.measures(s.key("casa", frames=frames)) for frames in (2, 8))
-    state = sum(many.memory.state_bytes.values()) - sum(few.memory.state_bytes.values())
+    state = sum(memory_of(many).state_bytes.values()) - sum(memory_of(few).state_bytes.values())
     assert state > 0
-    peaks = [one.memory.peak_bytes - one.memory.resting_bytes for one in (few, many)]
+    peaks = [one.peak_bytes - one.resting_bytes for one in map(memory_of, (few, many))]
     assert row[:3] == ["casa", "64", "2 to 8"]
     assert row[3] == " to ".join(number(peak / 2**20) for peak in peaks)
     assert row[4:6] == [number(peaks[1] / peaks[0], 2), f"{state / 6:,.0f}"]

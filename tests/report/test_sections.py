@@ -15,6 +15,7 @@ from harness.report.sections.task import setting_list
 from harness.report.text import NO_DATA
 from tests.counted import count_key, peak, series
 from tests.counted import record as counted_record
+from tests.measured import memory_of
 from tests.report import synthetic as s
 from tests.report.made import GIB, body, evidence, said, table, video
 from tests.timing import made as timed
@@ -68,7 +69,7 @@ def test_backbones_that_the_summary_leaves_out_are_advised_on_in_memory() -> Non
 
 def test_measured_peaks_stand_beside_scenarios_as_a_ratio_with_their_source() -> None:
     cell = s.key("vanilla_ca", frames=4)
-    amount = s.measures(cell).memory.peak_bytes
+    amount = memory_of(s.measures(cell)).peak_bytes
     key = count_key("vanilla_ca", frames=4, backbone="reference", dtype="float32", kernels="cpu")
     section = memory.section(evidence([s.record(cell)], [counted_record(key, peak(2 * amount))]), [])
     (row,) = body(table(section, "cells_beside_scenarios"))

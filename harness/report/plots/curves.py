@@ -15,7 +15,7 @@ from harness.report.plots.axes import beside, cost_axis, frames_axis, resolution
 from harness.report.plots.matching import counted_points
 from harness.report.plots.model import Axis, Failure, Lines, Plot, Series
 from harness.report.plots.notes import notes
-from harness.report.points import over_models, rows_of
+from harness.report.points import TIME_PHASES, over_models, ran_out, rows_of
 from harness.report.style import FAILURES, REFERENCES, ordered
 from harness.report.text import known, numbered
 
@@ -36,14 +36,27 @@ class Metric:
     high: str | None = None
     factor: float = 1.0
     share: bool = False
+    phases: tuple[str, ...] = ()
+    """What is measured for it, beside the answers."""
 
 
 def _time(name: str, label: str) -> Metric:
-    return Metric(column=f"{name}_ms", label=label, unit="ms", low=f"{name}_q25_ms", high=f"{name}_q75_ms")
+    return Metric(
+        column=f"{name}_ms",
+        label=label,
+        unit="ms",
+        low=f"{name}_q25_ms",
+        high=f"{name}_q75_ms",
+        phases=TIME_PHASES[name],
+    )
 
 
 MEMORY = Metric(
-    column="above_resting_bytes", label="Peak memory\nabove resting (MiB)", unit="MiB", factor=2**-20
+    column="above_resting_bytes",
+    label="Peak memory\nabove resting (MiB)",
+    unit="MiB",
+    factor=2**-20,
+    phases=("memory",),
 )
 METRICS = (
     Metric(column="accuracy", label="Accuracy", low="accuracy_low", high="accuracy_high", share=True),
@@ -71,10 +84,9 @@ def curves(
     facets = _facets(points, over)
     estimates = counted_points(counted, cells, defaults or {})
     panels: list[Lines] = []
-    failing = [row for row in points if row["failed"] > 0]
-    most = len({row["method"] for row in failing})
     x = frames_axis(row["frames"] for row in points) if over == "frames" else resolution_axis(points)
     for metric in METRICS:
+        most = len({row["method"] for row in points if _fails(metric, row)})
         y = _y_axis(metric, points, estimates if metric is MEMORY else [], most)
         for facet in facets:
             here = [row for row in points if row[_other(over)] == facet]
@@ -90,7 +102,7 @@ def curves(
                     x=x,
                     y=y,
                     series=tuple(lines),
-                    failures=tuple(_failures(here, over)),
+                    failures=tuple(_failures(metric, here, over)),
                 )
             )
     task = cells["task"].iloc[0]
@@ -215,17 +227,26 @@ def _levels(points: Sequence[Point], over: Over, axis: Axis) -> Iterator[Series]
             )
 
 
-def _failures(points: Sequence[Point], over: Over) -> Iterator[Failure]:
-    failed = [row for row in points if row["failed"] > 0]
+def _fails(metric: Metric, row: Point) -> bool:
+    """Whether a model failed there, or ran out of memory where it measured this."""
+    return row["failed"] > 0 or ran_out(row, *metric.phases)
+
+
+def _failures(metric: Metric, points: Sequence[Point], over: Over) -> Iterator[Failure]:
+    failed = [row for row in points if _fails(metric, row)]
     for rank, (label, mine) in enumerate(by_method(failed)):
         for row in sorted(mine, key=lambda row: row[_at(over)]):
             yield Failure(
                 method=label,
                 x=float(row[_at(over)]),
-                text="/".join(FAILURES.get(kind, kind) for kind in row["failures"].split(", ")),
+                text="/".join(FAILURES.get(kind, kind) for kind in _kinds(row)),
                 hover=hover.failure(row),
                 row=rank,
             )
+
+
+def _kinds(row: Point) -> list[str]:
+    return row["failures"].split(", ") if row["failed"] else ["out_of_memory"]
 
 
 def _y_axis(metric: Metric, points: Sequence[Point], estimates: Sequence[Point], failing: int) -> Axis:

@@ -56,6 +56,9 @@ def counted(row: dict[str, Any]) -> str:
 
 def failure(row: dict[str, Any]) -> str:
     """How many models failed and why."""
+    if not row["failed"]:
+        phases = row["out_of_memory"].replace("_", " ")
+        return "\n".join((row["method"], _place(row), f"out of memory ({phases})"))
     what = row["failures"].replace("_", " ")
     return "\n".join((row["method"], _place(row), f"{what} ({numbered(row['failed'], 'model')})"))
 
