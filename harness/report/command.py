@@ -4,74 +4,110 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.errors import UsageError
+from harness.plan import MethodKey, method_label
+from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
 from harness.records import Record
 from harness.report.frame import resolution_label
-from harness.settings import join
-from harness.spec import EvalSpec, NamedSpec
+from harness.report.grids import Backbone, Grid, grids_of, over_backbones
+from harness.settings import build_config, changed, join
+from harness.spec import EvalSpec, MethodSpec, NamedSpec, TaskSpec
 from harness.timing.records import SYNTHETIC, TimingRecord
 
 
 def reproduce(records: Sequence[Record]) -> list[str]:
-    """One command per combination of everything that a command line fixes for all of its cells.
+    """Commands that plan the cells of these records and no others, as few as grids need.
 
-    Plugins, folders of models and a backbone's folder stand as they were given, where the record tells them:
+    Plugins and folders of models, data and backbones stand as they were given, where the record tells them:
     those of schema 1 do not. The record holds the content's hash of every plugin.
     """
+    checkpoints = {record.key.backbone for record in records if CHECKPOINT in record.key.method_config}
     groups: dict[str, list[Record]] = {}
     for record in records:
         shared = record.key.model_dump(
-            mode="json",
-            include={"task", "task_config", "backbone", "dtype", "device", "batch", "limit", "view_seed"},
+            mode="json", include={"dtype", "device", "batch", "limit", "view_seed"}
         )
         identity = [shared, record.key.weights == "random", record.environment.threads, _inputs(record)]
         groups.setdefault(json.dumps(identity, sort_keys=True), []).append(record)
-    return [_command(group) for group in groups.values()]
+    commands = []
+    for group in groups.values():
+        random = group[0].key.weights == "random"
+        grids = grids_of([_place(record, checkpoints) for record in group])
+        commands += [_command(group[0], grid) for grid in over_backbones(grids, random=random)]
+    return commands
 
 
-def _command(records: Sequence[Record]) -> str:
-    keys = [record.key for record in records]
-    first = keys[0]
-    methods = dict.fromkeys(_named(key.method, key.method_config) for key in keys)
-    inputs = _inputs(records[0])
+def _place(record: Record, checkpoints: Collection[str]) -> Grid:
+    """The record's cell as a grid of its own."""
+    key, inputs = record.key, record.inputs
+    places = {} if inputs is None else inputs.task_places
+    folder = None if inputs is None else inputs.backbone
+    backbone = Backbone(
+        name=folder or key.backbone, published=key.backbone in checkpoints, registered=folder is None
+    )
+    return Grid(
+        frames=(key.frames,),
+        sizes=((key.height, key.width),),
+        seeds=(key.seed,),
+        methods=(_method(key),),
+        tasks=(_named(TaskSpec, key.task, {**key.task_config, **places}),),
+        backbones=(backbone,),
+    )
+
+
+def _method(key: MethodKey) -> str:
+    """The method as ``--methods`` takes it; the name of a checkpoint comes from its backbone."""
+    if key.method == METHOD:
+        given = {name: value for name, value in key.method_config.items() if name != CHECKPOINT}
+        return str(MethodSpec(METHOD, changed(build_config(PublishedConfig, given, METHOD))))
+    try:
+        return method_label(key)
+    except UsageError:
+        return key.method
+
+
+def _command(first: Record, grid: Grid) -> str:
+    """The command of a grid; ``first`` is any record of it."""
+    key, inputs = first.key, _inputs(first)
     options: dict[str, object] = {
-        "--task": join([_named(first.task, first.task_config)], ","),
-        "--methods": join(methods, ","),
-        "--frames": _numbers({key.frames for key in keys}),
-        "--resolution": _resolutions({(key.height, key.width) for key in keys}),
-        "--seed": _numbers({key.seed for key in keys}),
-        "--view-seed": first.view_seed,
-        "--limit": first.limit,
-        "--backbone": inputs["backbone"] or first.backbone,
+        "--task": join(grid.tasks, ","),
+        "--methods": join(grid.methods, ","),
+        "--frames": ",".join(map(str, grid.frames)),
+        "--resolution": _resolutions(set(grid.sizes)),
+        "--seed": ",".join(map(str, grid.seeds)),
+        "--view-seed": key.view_seed,
+        "--limit": key.limit,
+        "--backbone": join([backbone.name for backbone in grid.backbones], ","),
         "--models": inputs["models"],
         "--plugin": inputs["plugins"],
-        "--weights": "random" if first.weights == "random" else None,
-        "--device": first.device,
-        "--dtype": first.dtype,
-        "--batch": first.batch,
-        "--threads": records[0].environment.threads,
+        "--weights": "random" if key.weights == "random" else None,
+        "--device": key.device,
+        "--dtype": key.dtype,
+        "--batch": key.batch,
+        "--threads": first.environment.threads,
         "--timeout": inputs["timeout"],
     }
     words = ["harness", "eval"]
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:
             words += [] if one is None else [name, str(one)]
-    return shlex.join(words)
+    return shlex.join([*words, *(["--trust-remote-code"] if inputs["trust_remote_code"] else [])])
 
 
 def _inputs(record: Record) -> dict[str, Any]:
-    """What else the command line was given; a time limit only where it was not the usual one."""
+    """What else the command line was given for all of its cells; a time limit where it was not the usual
+    one."""
     inputs = record.inputs
     if inputs is None:
-        return {"plugins": [], "models": [], "backbone": None, "timeout": None}
+        return {"plugins": [], "models": [], "timeout": None, "trust_remote_code": False}
     return {
         "plugins": [plugin.path for plugin in inputs.plugins],
         "models": list(inputs.models),
-        "backbone": inputs.backbone,
         "timeout": None if inputs.timeout_s == EvalSpec.timeout_s else f"{inputs.timeout_s:g}",
+        "trust_remote_code": inputs.trust_remote_code,
     }
 
 
@@ -94,10 +130,11 @@ def reproduce_timing(records: Sequence[TimingRecord]) -> list[str]:
 def _timing_command(records: Sequence[TimingRecord]) -> str:
     first = records[0].key
     synthetic = first.task == SYNTHETIC
+    methods = [_named(MethodSpec, one.method, one.method_config) for one in first.methods]
     options: dict[str, object] = {
-        "--task": None if synthetic else join([_named(first.task, first.task_config)], ","),
+        "--task": None if synthetic else join([_named(TaskSpec, first.task, first.task_config)], ","),
         "--synthetic": "" if synthetic else None,
-        "--methods": join([_named(method.method, method.method_config) for method in first.methods], ","),
+        "--methods": join(methods, ","),
         "--frames": _numbers({record.key.frames for record in records}),
         "--resolution": _resolutions({(record.key.height, record.key.width) for record in records}),
         "--rounds": records[0].rounds,
@@ -119,10 +156,10 @@ def _resolutions(sizes: set[tuple[int, int]]) -> str:
     return ",".join(resolution_label(height, width) for height, width in sorted(sizes))
 
 
-def _named(name: str, config: Mapping[str, object]) -> str:
+def _named(spec: type[NamedSpec], name: str, config: Mapping[str, object]) -> str:
     """A name with its settings as the command line takes them; a name that it cannot take stands as it is."""
     try:
-        return str(NamedSpec(name, config))
+        return str(spec(name, config))
     except UsageError:
         return name
 
