@@ -156,7 +156,7 @@ def _fitting(backbone: _Backbone, spec: EvalSpec, broken: Sequence[BrokenPlugin]
         fit = _methods(_defaults(backbone), backbone, broken)
     if not fit:
         raise UsageError(
-            f"no method of {', '.join(str(method.spec) for method in named)} runs on backbone "
+            f"none of the methods named ({', '.join(str(method.spec) for method in named)}) runs on backbone "
             f"{backbone.asked!r}; name a fusion method too, or leave that backbone out"
         )
     seeds = backbone.seeds(spec)

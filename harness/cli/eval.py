@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -171,15 +171,19 @@ def _explain(records: Sequence[Record], debug: bool) -> None:
     """Say why cells are missing, each reason once."""
     from harness.records import Failed, Skipped
 
-    skipped = Counter(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
-    for reason, count in skipped.items():
-        say(f"skipped {count} cell(s): {one_line(reason)}")
+    _say_skipped(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
     failed = [record.outcome for record in records if isinstance(record.outcome, Failed)]
     for (kind, message), count in Counter((f.failure, first_line(f.message)) for f in failed).items():
         say(f"failed {count} cell(s): {kind}: {message}")
     if debug:
         for text in dict.fromkeys(f.traceback for f in failed if f.traceback):
             say(text.rstrip())
+
+
+def _say_skipped(reasons: Iterable[str | None]) -> None:
+    """Each reason once; None for a cell that is not skipped."""
+    for reason, count in Counter(reason for reason in reasons if reason is not None).items():
+        say(f"skipped {count} cell(s): {one_line(reason)}")
 
 
 def _name_errors(records: Sequence[Record], out: Path) -> None:
@@ -210,6 +214,7 @@ def _print_worker_commands(spec: EvalSpec) -> None:
     plan = make_plan(spec)
     if plan.left_out is not None:
         say(one_line(plan.left_out))
+    _say_skipped(cell.skip for cell in plan.cells)
     for path in write_cells(plan, spec.out_dir):
         command = [sys.executable, "-m", "harness.worker", "--cell", path, "--out", spec.out_dir]
         typer.echo(shlex.join(map(str, command)))
