@@ -65,7 +65,8 @@ def over_backbones(grids: Sequence[Grid], *, random: bool) -> list[Grid]:
     )
     mixed: list[Grid] = []
     for grid in decoders:
-        same = [one for one in published if _place(one) == _place(grid)]
+        seeds = grid.seeds if random else grid.seeds[:1]
+        same = [one for one in published if _place(one) == _place(grid) and one.seeds == seeds]
         if same:
             published.remove(same[0])
             grid = replace(
@@ -78,8 +79,9 @@ def over_backbones(grids: Sequence[Grid], *, random: bool) -> list[Grid]:
 
 
 def _place(grid: Grid) -> Grid:
-    """What a grid fixes beside its methods and backbones."""
-    return replace(grid, methods=(), backbones=())
+    """What a grid fixes beside its methods, backbones and seeds: a published model has one set of weights,
+    which is measured as the first seed."""
+    return replace(grid, methods=(), backbones=(), seeds=())
 
 
 def _merged(grids: Sequence[Grid], axis: str) -> list[Grid]:
