@@ -40,7 +40,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     few = functools.partial(measure_latency, repeats=Repeats(least=2, most=2))
     monkeypatch.setattr(cell, "measure_latency", few)
     registry.discover()
-    known = list(registry.tasks)
+    known = registry.tasks.names()
     registry.tasks.add(NAME, Pictures, __name__)
     yield
     registry.tasks.keep(known)
