@@ -113,13 +113,13 @@ def _make_slowly(folder: Path, log: Path) -> None:
 
 
 def test_of_several_processes_one_makes_the_entry(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     log = tmp_path / "log"
     workers = [context.Process(target=_make_slowly, args=(tmp_path / "cache", log)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=30)
+        worker.join(timeout=300)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert log.read_text() == "made\n"
 
