@@ -199,7 +199,7 @@ def _table(grid: _Grid, place: Place | None, source: Source) -> Table:
         "to first token are from the least to the most over the tasks of the row.",
         columns=(
             *(Column(title, numeric=False) for title in ("model", "backbone", "weights")),
-            *(Column(title) for title in (*sizes, *grid.columns.values(), "peak MiB", "first token ms")),
+            *(Column(title) for title in (*sizes, "peak MiB", "first token ms", *grid.columns.values())),
         ),
         rows=tuple(
             (
@@ -207,9 +207,9 @@ def _table(grid: _Grid, place: Place | None, source: Source) -> Table:
                 cell(grid.rows[row].backbone),
                 cell(grid.rows[row].weights),
                 *(_size(grid.at(row, at)) if sizes else ()),
-                *(_accuracy(grid.at(row, at).get(column)) for column in grid.columns),
                 _range(grid.at(row, at), "peak_bytes", MIB),
                 _range(grid.at(row, at), "ttft_ms", 1),
+                *(_accuracy(grid.at(row, at).get(column)) for column in grid.columns),
             )
             for row, at in lines
         ),
