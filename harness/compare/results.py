@@ -12,11 +12,11 @@ from scipy.special import ndtri
 from harness.compare.interleaved import TimeRatio
 from harness.compare.places import Place
 from harness.compare.sides import Side
+from harness.left_out import LEVEL, LeftOut
 from harness.stats.paired import PairedDifference
 from harness.stats.seeds import SeedSpread
 from harness.store import Problem
 
-LEVEL = 0.05
 POWER = 0.8
 
 
@@ -25,7 +25,8 @@ class Answers:
     """Accuracies in 0..1 over the questions that every model of both sides was scored on.
 
     ``difference`` is first less second. ``adjusted_p`` is Holm's, over everything that is compared in one go.
-    ``seeds_apart`` says that every model of the better side is above every model of the other.
+    ``seeds_apart`` says that every model of the better side is above every model of the other. Where an order
+    over all kinds is claimed, ``without`` has the same with each kind left out, the better side first.
     """
 
     kind: str | None
@@ -37,6 +38,7 @@ class Answers:
     adjusted_p: float
     seeds_apart: bool
     seed_spread: SeedSpread | None
+    without: tuple[LeftOut, ...] = ()
 
     @property
     def borne(self) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.answers import Question, mean_over, mean_scores, scores
 from harness.compare.interleaved import TimeRatio, time_ratios
 from harness.compare.places import Filters, Met, Model, meet
 from harness.compare.results import Answers, Bytes, PairResult, PlaceResult, Times
 from harness.compare.sides import Side
+from harness.left_out import LeftOut, Pair, left_out
 from harness.records import SampleOutcome, Timing
 from harness.stats.multiple import holm
 from harness.stats.paired import PairedDifference, PairedScores, paired_differences
@@ -40,9 +41,10 @@ class _Asked:
     seeds_apart: bool
     seed_spread: SeedSpread | None
     paired: PairedScores
+    without: tuple[LeftOut, ...]
 
     def tested(self, difference: PairedDifference, adjusted_p: float) -> Answers:
-        return Answers(
+        found = Answers(
             kind=self.kind,
             first=self.means[0],
             second=self.means[1],
@@ -52,6 +54,7 @@ class _Asked:
             seeds_apart=self.seeds_apart,
             seed_spread=self.seed_spread,
         )
+        return replace(found, without=self.without) if found.borne else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +148,31 @@ def _ask(
     asked = []
     for kind, questions in wanted:
         by_model = [[mean_over([one[q] for q in questions]) for one in side] for side in models]
+        apart = [min(by_model[0]) > max(by_model[1]), min(by_model[1]) > max(by_model[0])]
+        without = (
+            _left_out(models if apart[0] else models[::-1], described) if kind is None and any(apart) else ()
+        )
         seeds = [[model.key.seed for model in side] for side in (met.first, met.second)]
         asked.append(
             _Asked(
                 kind=kind,
                 models=(len(by_model[0]), len(by_model[1])),
                 means=(mean_over(by_model[0]), mean_over(by_model[1])),
-                seeds_apart=min(by_model[0]) > max(by_model[1]) or min(by_model[1]) > max(by_model[0]),
+                seeds_apart=any(apart),
                 seed_spread=seed_difference(
                     *(list(zip(s, values, strict=True)) for s, values in zip(seeds, by_model, strict=True))
                 ),
                 paired=_paired(means, questions, described),
+                without=without,
             )
         )
     return asked
+
+
+def _left_out(pair: Pair, described: Mapping[Question, SampleOutcome]) -> tuple[LeftOut, ...]:
+    kinds = {question: one.kind for question, one in described.items()}
+    groups = {question: one.group for question, one in described.items()}
+    return left_out([pair], kinds, groups)[0]
 
 
 def _paired(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from harness.compare.results import LEVEL, Answers, Bytes, PairResult, PlaceResult
+from harness.compare.results import Answers, Bytes, PairResult, PlaceResult
+from harness.left_out import LEVEL, LeftOut
 from harness.report.text import NO_DATA, listed, numbered
 
 MOST_KINDS = 6
@@ -50,6 +51,7 @@ def _accuracy(result: PairResult) -> list[str]:
                 "seed of the one is above every seed of the other, and "
                 f"p <= {largest:.2g} after Holm's correction."
             )
+            lines += _rests(better, worse, won)
     training = [pair for pair in scored if not pair[1].borne and pair[1].adjusted_p < LEVEL]
     if training:
         single = any(min(one.models) < 2 for _, one in training)
@@ -65,10 +67,44 @@ def _accuracy(result: PairResult) -> list[str]:
     even = [pair for pair in scored if pair[1].adjusted_p >= LEVEL]
     if even:
         lines.append(
-            f"No difference can be told between {first} and {second} {_where(even, scored)}: {_detail(even)}"
-            f"{_needed(even)}."
+            f"No clear winner between {first} and {second} {_where(even, scored)}, the difference is within "
+            f"chance: {_detail(even)}{_needed(even)}."
         )
     return lines + _kinds(result)
+
+
+def _rests(better: str, worse: str, won: Sequence[tuple[PlaceResult, Answers]]) -> list[str]:
+    """Which kinds of questions the order needs: without one of them, all else the same, it falls."""
+    looked = [one for _, one in won if one.without]
+    falling: dict[str, list[LeftOut]] = {}
+    for one in looked:
+        for left in one.without:
+            if not left.stands:
+                falling.setdefault(left.kind, []).append(left)
+    if looked and not falling:
+        return ["That lead does not depend on any one kind of question."]
+    by_turns = sorted(falling.items(), key=lambda item: (-sum(one.turned for one in item[1]), item[0]))
+    return [
+        _rest(better, worse, there[0]) if len(won) == 1 else _rest_at(worse, there, len(won))
+        for _, there in by_turns
+    ]
+
+
+def _rest(better: str, worse: str, left: LeftOut) -> str:
+    leading, other = left.means
+    what = f"that lead is no longer clear: {leading:.3f} against {other:.3f}"
+    if left.turned:
+        clear = f"{worse} is ahead" if left.turned_clearly else "there is no clear winner"
+        what = f"{clear}: {worse} has {other:.3f}, {better} {leading:.3f}"
+    of = f"{left.asked:,} of {numbered(left.asked + left.remaining, 'question')}"
+    return f'Without "{left.kind}" ({of}) {what}.'
+
+
+def _rest_at(worse: str, there: Sequence[LeftOut], places: int) -> str:
+    turned = sum(left.turned for left in there)
+    parts = [f"{worse} has the higher accuracy at {turned}"] if turned else []
+    parts += [f"the lead is no longer clear at {len(there) - turned}"] if turned < len(there) else []
+    return f'Without "{there[0].kind}" {listed(parts)} of these {places} places.'
 
 
 def _where(part: Sequence[tuple[PlaceResult, Answers]], whole: Sequence[tuple[PlaceResult, Answers]]) -> str:
@@ -140,17 +176,17 @@ def _costs(result: PairResult) -> list[str]:
 
 
 def _times(result: PairResult) -> list[str]:
-    """Per phase the ratios that their intervals tell from 1."""
+    """Per phase the ratios whose intervals exclude 1."""
     parts = []
     for phase in dict.fromkeys(one.phase for one in result.interleaved):
         ratios = [one for one in result.interleaved if one.phase == phase]
         told = [one for one in ratios if one.told]
         sizes = numbered(len(ratios), "size")
         parts.append(
-            f"{_range([one.ratio for one in told], '.2f')} times as long for {PHASES[phase]} ({len(told)} of "
-            f"{sizes} told apart)"
+            f"{_range([one.ratio for one in told], '.2f')} times as long for {PHASES[phase]} (clear at "
+            f"{len(told)} of {sizes})"
             if told
-            else f"times for {PHASES[phase]} that cannot be told apart at any of {sizes}"
+            else f"times for {PHASES[phase]} without a clear difference at any of {sizes}"
         )
     if not parts:
         return []

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import pandas as pd
 
 from harness.answers import Question, Scores, mean_over, mean_scores, scores
+from harness.left_out import LEVEL, LeftOut, left_out
 from harness.records import SampleOutcome
 from harness.report.points import numeric
 from harness.report.style import ordered
 from harness.stats.multiple import holm
 from harness.stats.paired import PairedDifference, PairedScores, paired_differences
 from harness.stats.seeds import SeedSpread, seed_difference
-
-LEVEL = 0.05
 
 Samples = Mapping[str, Sequence[SampleOutcome]]
 """Answered questions by a cell's digest."""
@@ -29,6 +28,7 @@ class Comparison:
     It is borne where both sides have two models or more, every model of one side is above every model of the
     other, and the paired test over clips rejects equality at 5 % after Holm's correction for all pairs.
     ``seed_spread`` is the difference by seed over the same questions, None below two shared seeds.
+    ``without`` has the same pair with each kind of question left out; only where the order is borne.
     """
 
     better: str
@@ -39,6 +39,7 @@ class Comparison:
     models: tuple[int, int]
     seeds_apart: bool
     seed_spread: SeedSpread | None
+    without: tuple[LeftOut, ...] = ()
 
     @property
     def borne(self) -> bool:
@@ -51,10 +52,12 @@ def compare(cells: pd.DataFrame, samples: Samples) -> list[Comparison]:
     digests = [digest for digest in ok["digest"] if digest in samples]
     answers: dict[str, Scores] = {}
     groups: dict[Question, str] = {}
+    kinds: dict[Question, str] = {}
     for digest in digests:
         outcomes = samples[digest]
         answers[digest] = scores(outcomes)
         groups |= {(one.sample, one.question): one.group for one in outcomes}
+        kinds |= {(one.sample, one.question): one.kind for one in outcomes}
     sides = {
         label: _Side(
             accuracies=numeric(rows["accuracy"]).tolist(),
@@ -67,7 +70,7 @@ def compare(cells: pd.DataFrame, samples: Samples) -> list[Comparison]:
         for label in ordered(list(zip(ok["method"], ok["method_name"], strict=True)))
         for rows in [ok[ok["method"] == label]]
     }
-    means = {label: mean_scores([model for _, model in side.by_seed]) for label, side in sides.items()}
+    means = {label: mean_scores(side.models) for label, side in sides.items()}
     pairs = []
     for first, second in combinations(sides, 2):
         common = sorted(means[first].keys() & means[second].keys())
@@ -86,7 +89,7 @@ def compare(cells: pd.DataFrame, samples: Samples) -> list[Comparison]:
         ]
     )
     adjusted = holm([difference.p_value for difference in differences])
-    return [
+    found = [
         Comparison(
             better=better,
             worse=worse,
@@ -99,6 +102,10 @@ def compare(cells: pd.DataFrame, samples: Samples) -> list[Comparison]:
         )
         for (better, worse, common), difference, p_value in zip(pairs, differences, adjusted, strict=True)
     ]
+    claimed = [one for one in found if one.borne]
+    models = [(sides[one.better].models, sides[one.worse].models) for one in claimed]
+    without = dict(zip(map(id, claimed), left_out(models, kinds, groups), strict=True))
+    return [replace(one, without=without.get(id(one), ())) for one in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,10 @@ class _Side:
 
     accuracies: list[float]
     by_seed: list[tuple[int, Scores]]
+
+    @property
+    def models(self) -> list[Scores]:
+        return [model for _, model in self.by_seed]
 
     def over(self, questions: Sequence[Question]) -> list[tuple[int, float]]:
         return [

@@ -10,6 +10,9 @@ import pandas as pd
 from harness.report.points import at, numeric, place_name
 from harness.report.style import REFERENCES, ordered
 
+UNBALANCED = 2
+"""From so many times the questions on, a kind weighs so much more that the mean over kinds is told too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KindTable:
@@ -27,6 +30,16 @@ class KindTable:
     most: pd.DataFrame
     questions: dict[str, int]
     models: dict[str, int]
+
+    @property
+    def unbalanced(self) -> bool:
+        """Whether one kind has :data:`UNBALANCED` times as many questions as another, or more."""
+        return max(self.questions.values()) >= UNBALANCED * min(self.questions.values())
+
+    def balanced(self) -> dict[str, float]:
+        """The mean over kinds by method, every kind counted the same; without methods that lack a kind."""
+        means = self.accuracy.loc[self.low.index].mean(axis="columns", skipna=False).dropna()
+        return {str(label): float(mean) for label, mean in means.items()}
 
 
 def kind_table(kinds: pd.DataFrame, place: tuple[int, int, int]) -> KindTable | None:

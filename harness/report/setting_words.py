@@ -10,7 +10,7 @@ from harness.report.comparisons import Comparison
 from harness.report.kinds import KindTable
 from harness.report.points import at, numeric, place_name, rows_of
 from harness.report.style import ordered
-from harness.report.text import interval, known, listed, number, numbered, share
+from harness.report.text import interval, known, listed, number, numbered, share, some
 from harness.report.verdicts import ranking, verdict
 
 MIB = 2**20
@@ -98,11 +98,11 @@ def _order(here: pd.DataFrame, comparisons: Sequence[Comparison]) -> list[str]:
         return ["No order between methods is claimed: the answers to single questions are not in this run."]
     borne = sum(one.borne for one in comparisons)
     text = f"Most accurate: {verdict(found, found.scores)}. {borne} of {numbered(len(comparisons), 'order')} "
-    text += f"between two methods {'is' if borne == 1 else 'are'} borne by every seed and the paired test."
+    text += f"between two methods {'is' if borne == 1 else 'are'} claimed, by every seed and the paired test."
     single = [label for label, score in found.scores.items() if score.models < 2]
     if single:
         text += (
-            f" None is claimed that involves {listed(single)}: with one model there, the spread over seeds "
+            f" None is claimed that involves {some(single)}: with one model there, the spread over seeds "
             "is not known."
         )
     return [text]

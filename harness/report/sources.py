@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.counting.records import CountRecord
 from harness.report.again import count_again, time_again
@@ -69,6 +69,15 @@ def timing_source(evidence: Evidence, digests: Collection[str], phase: str, base
             evidence.export("timings", **asked),
         ),
         measure=(time_again(records, evidence.run),),
+    )
+
+
+def joined(sources: Iterable[Source]) -> Source:
+    """One source of what stands in one block, each command once."""
+    every = list(sources)
+    return Source(
+        records=tuple(dict.fromkeys(line for one in every for line in one.records)),
+        measure=tuple(dict.fromkeys(line for one in every for line in one.measure)),
     )
 
 

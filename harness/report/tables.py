@@ -154,6 +154,11 @@ def kinds_table(kinds: KindTable, stem: str, source: Source = NOWHERE) -> Table:
             row.append(_number(value, text))
         levels = (kinds.accuracy.loc[label, kind] for label in references)
         rows.append((*row, *(_number(level, share(level)) for level in levels)))
+    if kinds.unbalanced:
+        means = kinds.accuracy.mean(axis="columns", skipna=False)
+        total = sum(kinds.questions.values())
+        columns = (_number(means[label], share(means[label])) for label in (*methods, *references))
+        rows.append((cell("every kind counted the same"), cell(f"{total:,}", total), *columns))
     return Table(
         name=f"{stem}_kinds",
         caption=f"Accuracy by kind of question at {kinds.where}.",

@@ -154,3 +154,17 @@ def listed(items: list[str], joint: str = "and") -> str:
     return (
         items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {joint} {items[-1]}" if items else NO_DATA
     )
+
+
+def some(items: list[str], most: int = 4) -> str:
+    """a, b, c, d and 14 more; all of them where it is one more only."""
+    return listed(items if len(items) <= most + 1 else [*items[:most], f"{len(items) - most} more"])
+
+
+def parameters_text(counts: Iterable[float]) -> str:
+    """``0.71 million parameters``, ``3.8 to 5.2 billion parameters``; below 100,000 as they are."""
+    every = list(counts)
+    scales = ((1e9, 1e9, " billion"), (1e5, 1e6, " million"), (0.0, 1.0, ""))
+    unit, name = next((unit, name) for least, unit, name in scales if max(every) >= least)
+    low, high = (number(count / unit, 2 if name else 3) for count in (min(every), max(every)))
+    return f"{low if low == high else f'{low} to {high}'}{name} parameters"

@@ -56,8 +56,8 @@ def test_identical_answers_have_no_difference(tmp_path: Path) -> None:
     assert all(one.difference.mean == 0 and one.adjusted_p == 1 for one in result.places[0].answers)
     line = verdict(result)[0]
     assert line == (
-        "No difference can be told between alpha and beta at videoqa, 8 frames, 64 pixels: equal scores in "
-        f"total on {QUESTIONS} questions."
+        "No clear winner between alpha and beta at videoqa, 8 frames, 64 pixels, the difference is within "
+        f"chance: equal scores in total on {QUESTIONS} questions."
     )
 
 
@@ -108,6 +108,27 @@ def test_kinds_are_told_apart_and_corrected_together(tmp_path: Path) -> None:
         line == "By kind of question, more accurate: alpha on now (1 place)."
         for line in verdict(compared(tmp_path))
     )
+
+
+def test_a_lead_that_rests_on_one_kind_is_said_to(tmp_path: Path) -> None:
+    for seed in range(2):
+        cell(tmp_path, "alpha", rate(seed, 0.6, now=0.95), seed=seed)
+        cell(tmp_path, "beta", rate(seed, 0.7, now=0.3), seed=seed)
+    overall = compared(tmp_path).places[0].overall
+    assert overall is not None
+    assert overall.borne
+    now, past = overall.without
+    assert (now.kind, now.asked, now.remaining) == ("now", QUESTIONS // 2, QUESTIONS // 2)
+    assert (now.turned, now.stands, past.turned, past.stands) == (True, False, False, True)
+    leading, other = now.means
+    (line,) = [line for line in verdict(compared(tmp_path)) if line.startswith("Without")]
+    assert line.startswith('Without "now" (120 of 240 questions) ')
+    assert f"beta has {other:.3f}, alpha {leading:.3f}." in line
+
+
+def test_a_lead_on_every_kind_rests_on_none(tmp_path: Path) -> None:
+    trained(tmp_path, alpha=0.9, beta=0.4)
+    assert "That lead does not depend on any one kind of question." in verdict(compared(tmp_path))
 
 
 def test_only_questions_of_both_count(tmp_path: Path) -> None:
@@ -261,7 +282,7 @@ def test_runs_are_compared_method_by_method(tmp_path: Path) -> None:
     assert problems == []
     alpha, beta = compare_sides(pairs)
     assert verdict(alpha)[0].startswith(f"{after}::alpha is more accurate than {before}::alpha")
-    assert verdict(beta)[0].startswith("No difference can be told")
+    assert verdict(beta)[0].startswith("No clear winner")
     crossed, _ = find_sides(f"{before}::alpha", f"{after}::beta", None)
     assert [side.label for side in crossed[0]] == ["alpha", "beta"]
 
@@ -312,7 +333,7 @@ def test_times_measured_in_turns_have_ratios_within_a_run_only(tmp_path: Path) -
     assert told[8, "prefill"].low <= 2.0 <= told[8, "prefill"].high
     assert told[8, "prefill"].told
     assert not told[16, "prefill"].told
-    assert "alpha takes, beside beta, 2.00 times as long for prefill (1 of 2 sizes told apart)" in " ".join(
+    assert "alpha takes, beside beta, 2.00 times as long for prefill (clear at 1 of 2 sizes)" in " ".join(
         verdict(result)
     )
     backwards = compare_sides(find_sides("beta", "alpha", run)[0])[0]

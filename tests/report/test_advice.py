@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.budget import usable_bytes
 from harness.errors import UsageError
 from harness.report.advice import Choice, choose, duration, important
 from harness.report.counted import Crossing, Peaks, memory_crossings, scenes, video_peaks
-from harness.report.sections.summary import crossings_in_words
-from harness.report.verdicts import Ranking, Score, verdict
+from harness.report.document import Table, Text
+from harness.report.sections.turns import memory as turns_of_memory
+from harness.report.sections.turns import needs_less
+from harness.report.text import NO_DATA
+from harness.report.verdicts import Level, Ranking, Score, verdict
 from harness.scaling import Fit, frames_that_fit, growths
 from tests.counted import series
-from tests.report.made import GIB, video
+from tests.report.made import GIB, body, evidence, video
 
 ROOM = 24 * 10**9 - GIB
 """Of a card of 24 GB."""
@@ -23,7 +28,14 @@ def ranked(means: dict[str, float], borne: set[tuple[str, str]] | None = None) -
     names = sorted(means, key=lambda name: -means[name])
     every = {(one, other) for i, one in enumerate(names) for other in names[i + 1 :]}
     scores = {
-        name: Score(mean=means[name], low=means[name] - 0.01, high=means[name] + 0.01, models=3)
+        name: Score(
+            mean=means[name],
+            low=means[name] - 0.01,
+            high=means[name] + 0.01,
+            models=3,
+            least=means[name] - 0.02,
+            most=means[name] + 0.02,
+        )
         for name in names
     }
     return Ranking(scores=scores, borne=frozenset(every if borne is None else borne))
@@ -53,7 +65,7 @@ def test_what_fits_to_the_byte_is_chosen_and_one_byte_more_is_not() -> None:
     assert choice({"best": ROOM, "middle": GIB}).best == "best"
     over = choice({"best": ROOM + 1, "middle": GIB})
     assert (over.best, over.tied, over.beyond) == ("middle", (), {"best": ROOM + 1})
-    assert over.entry == "middle 0.60, 1 GiB"
+    assert over.entry == "middle 0.60, 1 GiB; best misses by 1 bytes"
 
 
 def test_the_most_accurate_of_what_fits_wins_however_little_the_others_need() -> None:
@@ -65,10 +77,10 @@ def test_the_most_accurate_of_what_fits_wins_however_little_the_others_need() ->
 def test_ties_are_named_and_many_are_counted() -> None:
     two = ranked({"a": 0.9, "b": 0.8, "c": 0.1}, {("a", "c"), ("b", "c")})
     amounts: dict[str, int | str] = {"a": 3 * GIB, "b": 2 * GIB, "c": GIB}
-    assert choice(amounts, two).entry == "a 0.90, 3 GiB; b 0.80, 2 GiB (tied)"
+    assert choice(amounts, two).entry == "a 0.90, 3 GiB or b 0.80, 2 GiB (no clear winner)"
     assert choice(amounts, two).least == "b"
     many = ranked({name: 0.5 for name in "abcd"}, set())
-    assert choice({**amounts, "d": 4 * GIB}, many).entry == "4 tied; least: c 0.50, 1 GiB"
+    assert choice({**amounts, "d": 4 * GIB}, many).entry == "4 without a clear winner; least: c 0.50, 1 GiB"
 
 
 def test_a_tie_with_what_does_not_fit_counts_for_nothing() -> None:
@@ -80,6 +92,31 @@ def test_a_tie_with_what_does_not_fit_counts_for_nothing() -> None:
 def test_nothing_fits() -> None:
     assert choice({"best": 30 * GIB}).entry == "none fits"
     assert choice({"best": 30 * GIB, "middle": "planted"}).entry == "none of those counted fits"
+
+
+KNOWING = replace(RANKED, level=Level(name="last-frame oracle", value=0.28))
+"""Worst is hardly better than an oracle that sees less: 0.02 of 0.72 on the way to 1."""
+
+
+def test_what_learned_next_to_nothing_is_no_recommendation() -> None:
+    found = choice({"worst": GIB, "best": 30 * GIB}, KNOWING)
+    assert (found.best, found.little, found.entry) == (None, ("worst",), "none worth taking")
+    assert choice({"worst": GIB, "best": 30 * GIB}, RANKED).entry == "worst 0.30, 1 GiB"
+    found = choice({"worst": GIB, "middle": 2 * GIB}, KNOWING)
+    assert (found.best, found.runner_up) == ("middle", None)
+    assert not KNOWING.learned_little("middle")
+    tenth = replace(KNOWING, level=Level(name="chance", value=2 / 9))
+    assert not tenth.learned_little("worst")
+
+
+def test_a_better_method_that_only_the_reserve_keeps_out_is_a_near_miss() -> None:
+    over = choice({"best": ROOM + 5 * 2**20, "middle": GIB})
+    assert over.near == {"best": 5 * 2**20}
+    assert over.entry == "middle 0.60, 1 GiB; best misses by 5 MiB"
+    assert choice({"best": ROOM + GIB, "middle": GIB}).near == {"best": GIB}
+    assert choice({"best": ROOM + GIB + 1, "middle": GIB}).near == {}
+    assert choice({"middle": ROOM + 1, "best": GIB}).near == {}
+    assert choice({"worst": ROOM + 1}, KNOWING).near == {}
 
 
 def test_without_accuracies_the_least_is_named() -> None:
@@ -109,12 +146,19 @@ def test_important_budgets_are_among_the_counted_sizes() -> None:
 
 
 def test_verdicts() -> None:
-    assert verdict(RANKED, {"best", "middle", "worst"}) == "best 0.90 [0.89, 0.91], above each of the other 2"
-    assert verdict(RANKED, {"middle", "worst"}) == "middle 0.60 [0.59, 0.61], above the other one"
+    best = "best 0.90 [0.89, 0.91], seeds 0.88 to 0.92"
+    assert verdict(RANKED, {"best", "middle", "worst"}) == f"{best}: ahead of all other 2"
+    assert verdict(RANKED, {"middle", "worst"}).endswith("seeds 0.58 to 0.62: ahead of the other one")
     assert verdict(RANKED, {"worst"}).endswith("the only one with an accuracy")
     some = ranked({"a": 0.9, "b": 0.8, "c": 0.1}, {("a", "c")})
-    assert verdict(some, {"a", "b", "c"}) == "a 0.90 [0.89, 0.91], tied with b and above the other 1"
-    assert "no order between it and b is borne" in verdict(some, {"a", "b"})
+    assert verdict(some, {"a", "b", "c"}).endswith(": no clear winner between it and b, ahead of the other 1")
+    assert verdict(some, {"a", "b"}).endswith(": no clear winner between it and b")
+
+
+def test_many_without_a_clear_winner_are_counted() -> None:
+    names = [f"method{index}" for index in range(9)]
+    many = ranked({name: 0.5 for name in names}, set())
+    assert verdict(many, names).endswith("method1, method2, method3, method4 and 4 more")
 
 
 def peaks_of(amounts: dict[str, dict[int, int | str]]) -> Peaks:
@@ -133,18 +177,27 @@ def test_a_crossing_between_two_counted_sizes() -> None:
     peaks = peaks_of({name: LINES[name] for name in ("steep", "flat")})
     # steep is at 200 with 10 frames: the equal size counts for neither side.
     assert memory_crossings(peaks) == [Crossing(first="steep", second="flat", until=1, since=100, about=10.0)]
-    words = crossings_in_words(peaks)
-    assert words is not None
-    assert "steep needs less than flat up to 1 frame and more from 100 on (equal at about 10)" in words
+    assert needs_less(peaks, "flat", "steep") == "from about 10"
+    assert needs_less(peaks, "steep", "flat") == "up to about 10"
 
 
 def test_no_crossing_and_no_data() -> None:
     assert memory_crossings(peaks_of({name: LINES[name] for name in ("flat", "dear")})) == []
-    words = crossings_in_words(peaks_of(LINES))
-    assert words is not None
-    assert "no method crosses dear, which needs the most; 1 other pair crosses" in words
-    assert crossings_in_words(peaks_of({"flat": LINES["flat"]})) is None
-    assert crossings_in_words(peaks_of({"flat": {1: 5}, "steep": {1: 6}})) is None
+    nothing = evidence()
+    table, others = turns_of_memory([peaks_of(LINES)], nothing)
+    assert isinstance(table, Table)
+    assert body(table) == [["flat", "at every size"], ["steep", "at every size"]]
+    assert others == Text("1 other pair of methods crosses too: section Memory.")
+    assert turns_of_memory([peaks_of({"flat": LINES["flat"]})], nothing) == []
+    assert turns_of_memory([peaks_of({"flat": {1: 5}, "steep": {1: 6}})], nothing) == []
+
+
+def test_methods_that_start_equal_and_those_that_stay_so() -> None:
+    peaks = peaks_of({"a": {1: 100, 10: 1000}, "b": {1: 100, 10: 2000}, "c": {1: 100, 10: 1005}})
+    assert needs_less(peaks, "a", "b") == "from 10"
+    assert needs_less(peaks, "b", "a") == "nowhere"
+    assert needs_less(peaks, "a", "c") == "equal within 1 %"
+    assert needs_less(peaks, "a", "a") == NO_DATA
 
 
 def test_a_size_that_one_method_lacks_is_no_crossing() -> None:

@@ -27,8 +27,8 @@ def test_memory_has_peaks_kinds_laws_and_capacity_by_scene() -> None:
     (part,) = section.parts
     assert part.title == "prefill, large, bfloat16, cuda kernels, 16 text tokens"
     assert body(table(part, "memory_1_peaks")) == [
-        ["token_insertion", "1 GiB", "not counted", "40 GiB"],
-        ["vanilla_ca", "2.06 GiB", "3 GiB", "4 GiB"],
+        ["token_insertion", "1", "1 GiB", "not counted", "40 GiB"],
+        ["vanilla_ca", "1", "2.06 GiB", "3 GiB", "4 GiB"],
     ]
     (law,) = [row for row in body(table(part, "memory_1_laws")) if row[0] == "vanilla_ca"]
     assert law[1:5] == ["4 to 128 frames, 448 pixels", "1", "1.00", "yes"]
@@ -125,7 +125,9 @@ def test_published_tables_are_marked_and_never_hold_figures_of_this_run() -> Non
     rows = {row[0]: row for row in body(ours[0])}
     assert rows["vanilla_ca"][1] == "-1.5 %"
     assert rows["vanilla_ca"][2].endswith("%")
-    assert rows["casa:gists=0"][2] == NO_DATA
+    assert rows["vanilla_ca"][3] == "other models, other training, other questions"
+    assert rows["casa:gists=0"][2:] == [NO_DATA, "not measured here"]
+    assert ours[0].caption.startswith("Not comparable, and no check: ")
 
 
 def test_a_session_that_was_counted_stands_beside_the_published_one() -> None:
@@ -138,6 +140,9 @@ def test_a_session_that_was_counted_stands_beside_the_published_one() -> None:
     assert body(table(section, "beside_casa_v2_streaming_h100")) == [
         ["vanilla_ca", "256", "4,629", "4,629", "6.4 GiB", "12.8 GiB", "2.000"]
     ]
+    (line,) = published.agreement(evidence(counted=[counted_record(key, amount), other]))
+    assert "counted peaks are +100.0 % off, and numbers of KV tokens are equal in 1 of 1 row." in line
+    assert published.agreement(evidence(counted=[other])) == []
 
 
 def test_every_equal_names_a_model_of_its_table_and_a_method_that_is_registered() -> None:

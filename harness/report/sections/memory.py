@@ -100,15 +100,28 @@ def _scene(scene: Scene, stem: str, orders: Sequence[Declared], evidence: Eviden
 
 
 def _by_frames(peaks: Peaks, name: str, source: Source) -> Table:
-    rows = {label: [_peak(peaks, label, frames) for frames in peaks.frames] for label in peaks.scene.methods}
+    rows = {
+        label: [_parameters(peaks, label), *(_peak(peaks, label, frames) for frames in peaks.frames)]
+        for label in peaks.scene.methods
+    }
     return Table(
         name=name,
         caption=f"Counted peak by frames, {peaks.pixels} pixels.",
-        columns=(Column("method", numeric=False), *(Column(f"{frames:,}") for frames in peaks.frames)),
+        columns=(
+            Column("method", numeric=False),
+            Column("parameters"),
+            *(Column(f"{frames:,}") for frames in peaks.frames),
+        ),
         rows=tuple((cell(label), *cells) for label, cells in rows.items()),
         methods=tuple(rows),
         source=source,
     )
+
+
+def _parameters(peaks: Peaks, label: str) -> Cell:
+    """Of the counted model; methods add what they need to the backbone."""
+    counts = {peak.parameters for peak in peaks.peaks.get(label, {}).values()}
+    return cell(f"{max(counts):,}", max(counts)) if counts else cell(NO_DATA)
 
 
 def _peak(peaks: Peaks, label: str, frames: int) -> Cell:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness import published
-from harness.counting.records import CountRecord
+from harness.counting.records import CountRecord, Peak
 from harness.published import Equals
 from harness.report.document import Block, Cell, Column, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
@@ -17,14 +17,15 @@ from harness.report.points import at, rows_of
 from harness.report.sections.budgets import Ranked, ranked
 from harness.report.sections.task import Setting
 from harness.report.sources import PLACE, cells_source, counted_source
-from harness.report.text import NO_DATA, known, number
+from harness.report.text import NO_DATA, known, listed, number, numbered, parameters_text
 from harness.units import bytes_text
 
 GIB = 2**30
 WARNING = (
     "The tables that are marked as published were measured by others: with other models, other data and "
     "other hardware. Their absolute figures cannot be compared with this report's. Where a quantity has an "
-    "equal here, both stand in a table of their own."
+    "equal here, both stand in a table of their own that says first whether they are comparable: memory is, "
+    "because the same session can be counted; accuracy is not."
 )
 
 
@@ -40,12 +41,40 @@ def section(evidence: Evidence, settings: Sequence[Setting]) -> Section | None:
     return Section(title="Beside published figures", blocks=(Text(WARNING),), parts=tuple(parts))
 
 
+def agreement(evidence: Evidence) -> list[str]:
+    """How far counted memory is from published figures of the same session, in one sentence each."""
+    labels = method_labels([record.key for record in evidence.counted], evidence.defaults)
+    texts = []
+    for name in published.names():
+        frame, equals = published.read(name), published.equals(name)
+        pairs = _sessions(frame, equals, evidence, labels)
+        if pairs:
+            tokens = sum(row["final_kv_tokens"] == peak.kv_tokens for row, _, peak in pairs)
+            offs = [100 * (peak.peak_bytes / GIB / row["peak_gib"] - 1) for row, _, peak in pairs]
+            low, high = f"{min(offs):+.1f}", f"{max(offs):+.1f}"
+            texts.append(
+                f"Against published measurements of the same session ({name}): counted peaks are "
+                f"{low if low == high else f'{low} to {high}'} % off, and numbers of KV tokens are equal in "
+                f"{tokens} of {numbered(len(pairs), 'row')}."
+            )
+    return texts
+
+
+def _sessions(
+    frame: pd.DataFrame, equals: Equals, evidence: Evidence, labels: Sequence[str]
+) -> list[tuple[dict[str, Any], CountRecord, Peak]]:
+    """The rows of a published table whose session was counted here."""
+    if equals.scenario is None:
+        return []
+    found = [(row, _counted(row, equals, evidence, labels)) for row in rows_of(frame)]
+    return [(row, one, one.peak) for row, one in found if one is not None and one.peak is not None]
+
+
 def _part(name: str, evidence: Evidence, labels: Sequence[str], ranks: Sequence[Ranked]) -> list[Block]:
     frame, equals = published.read(name), published.equals(name)
-    blocks: list[Block] = [_as_published(name, frame)]
     session = _session(name, frame, equals, evidence, labels)
     relative = _relative(name, frame, equals, evidence, ranks)
-    return [*blocks, *(table for table in (session, relative) if table is not None)]
+    return [*(table for table in (session, relative) if table is not None), _as_published(name, frame)]
 
 
 def _as_published(name: str, frame: pd.DataFrame) -> Table:
@@ -75,31 +104,26 @@ def _session(
     name: str, frame: pd.DataFrame, equals: Equals, evidence: Evidence, labels: Sequence[str]
 ) -> Table | None:
     """The same session counted: numbers of KV tokens and peaks."""
-    if equals.scenario is None:
-        return None
-    rows, records = [], []
-    for row in rows_of(frame):
-        found = _counted(row, equals, evidence, labels)
-        if found is not None and found.peak is not None:
-            tokens, peak = found.peak.kv_tokens, found.peak.peak_bytes
-            records.append(found)
-            rows.append(
-                (
-                    cell(equals.methods[row["model"]]),
-                    cell(f"{row['turns']:,}", row["turns"]),
-                    cell(f"{row['final_kv_tokens']:,}", row["final_kv_tokens"]),
-                    cell(f"{tokens:,}", tokens),
-                    cell(f"{row['peak_gib']:g} GiB", row["peak_gib"] * GIB),
-                    cell(bytes_text(peak), peak),
-                    cell(f"{peak / GIB / row['peak_gib']:.3f}", peak / GIB / row["peak_gib"]),
-                )
-            )
+    pairs = _sessions(frame, equals, evidence, labels)
+    rows = [
+        (
+            cell(equals.methods[row["model"]]),
+            cell(f"{row['turns']:,}", row["turns"]),
+            cell(f"{row['final_kv_tokens']:,}", row["final_kv_tokens"]),
+            cell(f"{peak.kv_tokens:,}", peak.kv_tokens),
+            cell(f"{row['peak_gib']:g} GiB", row["peak_gib"] * GIB),
+            cell(bytes_text(peak.peak_bytes), peak.peak_bytes),
+            cell(f"{peak.peak_bytes / GIB / row['peak_gib']:.3f}", peak.peak_bytes / GIB / row["peak_gib"]),
+        )
+        for row, _, peak in pairs
+    ]
     if not rows:
         return None
     titles = ("turns", "KV tokens, published", "KV tokens, counted", "peak, published", "peak, counted")
     return Table(
         name=f"beside_{name}",
-        caption="The same session, counted here without a GPU: published beside counted.",
+        caption="Comparable: the same session, counted here without a GPU, beside what was published; "
+        "a ratio of 1 is agreement.",
         columns=(
             Column("method", numeric=False),
             *(Column(title) for title in titles),
@@ -107,7 +131,7 @@ def _session(
         ),
         rows=tuple(rows),
         methods=tuple(row[0].text for row in rows),
-        source=counted_source(evidence, records),
+        source=counted_source(evidence, [record for _, record, _ in pairs]),
     )
 
 
@@ -133,24 +157,27 @@ def _relative(
     figures = frame.set_index("model").select_dtypes("number")
     changes = 100 * (figures / figures.loc[equals.baseline] - 1).mean(axis="columns")
     models = [model for model in figures.index if model in equals.methods and model != equals.baseline]
+    sizes = [size for one in here for size in one.parameters]
     labels = {base, *(equals.methods[model] for model in models)}
     return Table(
         name=f"beside_{name}",
         caption=(
-            f"Accuracy relative to {base}, as a change in %: the published mean over "
-            f"{len(figures.columns)} benchmarks, and this run's tasks. Other models and other questions: "
-            "only the direction can be looked at."
+            f"Not comparable, and no check: accuracy relative to {base}, as a change in %, published as the "
+            f"mean over {len(figures.columns)} benchmarks, here on this run's tasks. Models here have "
+            f"{parameters_text(sizes)}, another training and other questions."
         ),
         columns=(
             Column("method", numeric=False),
             Column("published, mean"),
             *(Column(f"here: {one.where}") for one in here),
+            Column("why they differ", numeric=False),
         ),
         rows=tuple(
             (
                 cell(equals.methods[model]),
                 cell(f"{changes[model]:+.1f} %", changes[model]),
                 *(_change(one, equals.methods[model], base) for one in here),
+                cell(_why(equals.methods[model], here)),
             )
             for model in models
         ),
@@ -165,6 +192,16 @@ def _relative(
             )
         ),
     )
+
+
+def _why(label: str, here: Sequence[Ranked]) -> str:
+    """What is known of a method's accuracy here that keeps it from being compared."""
+    if not any(label in one.ranking.scores for one in here):
+        return "not measured here"
+    little = [one.setting.title for one in here if one.ranking.learned_little(label)]
+    if little:
+        return f"hardly better than an oracle that sees less, here on {listed(little)}"
+    return "other models, other training, other questions"
 
 
 def _digests(setting: Setting, labels: Collection[str]) -> set[str]:

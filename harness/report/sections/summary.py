@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from itertools import groupby
 
 import pandas as pd
 
 from harness.plan import MethodKey
 from harness.report.again import methods_option
-from harness.report.counted import Crossing, Peaks, memory_crossings, scenes, video_peaks
+from harness.report.counted import Peaks, scenes, video_peaks
 from harness.report.document import Block, Commands, Items, Notice, Section, Text
 from harness.report.evidence import Evidence
 from harness.report.orders import declared_orders, orders_in_words
-from harness.report.sections import budgets
+from harness.report.sections import budgets, turns
 from harness.report.sections.budgets import Ranked
-from harness.report.sections.latency import PHASES, turns
+from harness.report.sections.introduction import introduction
+from harness.report.sections.published import agreement
 from harness.report.sections.task import Setting
 from harness.report.style import ordered
-from harness.report.text import listed, numbered
-from harness.report.verdicts import verdict
-from harness.timing.crossings import Crossing as Turn
+from harness.report.text import listed, numbered, share, some
+from harness.report.verdicts import little_in_words, rests_in_words, verdict
 
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
 """Videos of a second up to an hour, at a frame a second."""
+BRACKETS = (
+    "Brackets are 95 % intervals over questions, for the models that were trained. How much another training "
+    "changes is not in them; it stands behind them as seeds, the least and the most accurate model. A lead "
+    "is claimed only where every seed shows it."
+)
+LITTLE_LEARNED = (
+    "The last-frame oracle knows the last frame and nothing before it, the blind one the question alone. To "
+    "be hardly better is no verdict over a method: read it as undertrained here, or as barred from earlier "
+    "images by construction."
+)
 
 
 def section(evidence: Evidence, settings: Sequence[Setting]) -> Section:
@@ -36,12 +45,15 @@ def section(evidence: Evidence, settings: Sequence[Setting]) -> Section:
     parts = [
         _advice(counted, found, evidence),
         _accuracy(settings, found),
-        _crossings(counted, evidence),
+        _budgets(counted, found, evidence),
+        turns.section(counted, evidence),
         _checks(evidence),
         _missing(evidence, counted, found),
     ]
     return Section(
-        title="Summary", blocks=tuple(_notices(evidence)), parts=tuple(part for part in parts if part)
+        title="Summary",
+        blocks=(*_notices(evidence), *introduction(evidence)),
+        parts=tuple(part for part in parts if part),
     )
 
 
@@ -59,19 +71,18 @@ def _notices(evidence: Evidence) -> list[Block]:
 def _advice(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Evidence) -> Section | None:
     if not counted:
         return None
-    texts = [text for peaks in counted for text in budgets.sentences(peaks, found)]
-    tables = [
-        budgets.table(peaks, found[0] if found else None, evidence, f"budget_{peaks.scene.key.mode}")
-        for peaks in counted
-    ]
+    trusted = Section(title="How far to trust this", blocks=(Items(tuple(budgets.trust(counted, found))),))
     return Section(
         title="Which method for which budget",
-        blocks=(Items(tuple(texts)), Notice(budgets.caveats(counted, found)), *tables),
+        blocks=(budgets.advice(counted, found, evidence),),
+        parts=(trusted,),
     )
 
 
 def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section | None:
-    texts = [f"{one.where}: {verdict(one.ranking, one.ranking.scores)}." for one in found]
+    texts = [text for one in found for text in _ranked(one)]
+    if any(one.ranking.learned_little(label) for one in found for label in one.ranking.scores):
+        texts.append(LITTLE_LEARNED)
     texts += [
         f"{setting.title}: the models have random weights. Their costs mean something, their accuracies do "
         "not."
@@ -82,98 +93,61 @@ def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section |
         single = [label for label, score in one.ranking.scores.items() if score.models < 2]
         if single and len(one.ranking.scores) > 1:
             texts.append(
-                f"{one.setting.title}: no order is claimed that involves {listed(single)}: with one model "
+                f"{one.setting.title}: no order is claimed that involves {some(single)}: with one model "
                 "there, the spread over seeds is not known."
             )
-    return Section(title="Most accurate", blocks=(Items(tuple(texts)),)) if texts else None
-
-
-def _crossings(counted: Sequence[Peaks], evidence: Evidence) -> Section | None:
-    texts = [text for peaks in counted if (text := crossings_in_words(peaks)) is not None]
-    texts += _latency_crossings(evidence)
-    return Section(title="Where curves cross", blocks=(Items(tuple(texts)),)) if texts else None
-
-
-def crossings_in_words(peaks: Peaks) -> str | None:
-    """Where the methods cross the one that needs the most at the largest size; None with one method or one
-    size."""
-    if len(peaks.peaks) < 2 or len(peaks.frames) < 2:
+    if not texts:
         return None
-    key = peaks.scene.key
-    largest = peaks.at(peaks.frames[-1])
-    dearest = max(largest, key=lambda label: largest[label])
-    every = memory_crossings(peaks)
-    mine = [one for one in every if dearest in (one.first, one.second)]
-    where = f"Memory, {key.mode} with {key.backbone}, {peaks.frames[0]:,} to {peaks.frames[-1]:,} frames"
-    if not mine:
-        others = f"; {_pairs(len(every))}" if every else ", and no other two cross"
-        return f"{where}: no method crosses {dearest}, which needs the most{others}."
-    mine.sort(key=lambda one: (one.first != dearest, one.until, one.since))
-    parts = [
-        _crossing(list(group))
-        for _, group in groupby(mine, key=lambda one: (one.first == dearest, one.until, one.since))
+    blocks: list[Block] = [Text(BRACKETS)] if found else []
+    return Section(title="Most accurate", blocks=(*blocks, Items(tuple(texts))))
+
+
+def _ranked(one: Ranked) -> list[str]:
+    """The verdict of one setting, what its lead rests on, and who has learned next to nothing."""
+    labels = one.ranking.scores
+    parts = [f"{one.where}: {verdict(one.ranking, labels)}."]
+    parts += [text for text in (rests_in_words(one.ranking, labels), _balanced(one)) if text]
+    little = little_in_words(one.ranking, labels)
+    return [" ".join(parts), *([f"{one.where}, {little}."] if little else [])]
+
+
+def _balanced(one: Ranked) -> str | None:
+    """The mean over kinds, where some kinds are asked much more often than others."""
+    kinds = one.setting.kinds
+    if kinds is None or not kinds.unbalanced:
+        return None
+    means = kinds.balanced()
+    ranks = sorted(means, key=lambda label: -means[label])
+    asked = kinds.questions.values()
+    text = f"Kinds have {min(asked):,} to {max(asked):,} questions; with every kind counted the same "
+    text += f"{ranks[0]} has {share(means[ranks[0]])}"
+    return f"{text} and {ranks[1]} {share(means[ranks[1]])}." if len(ranks) > 1 else f"{text}."
+
+
+def _budgets(counted: Sequence[Peaks], found: Sequence[Ranked], evidence: Evidence) -> Section | None:
+    if not counted:
+        return None
+    stream = next((peaks for peaks in counted if peaks.scene.key.mode == "stream"), None)
+    tables = [
+        budgets.table(
+            peaks,
+            found[0] if found else None,
+            evidence,
+            f"budget_{peaks.scene.key.mode}",
+            stream if peaks is not stream else None,
+        )
+        for peaks in counted
     ]
-    rest = len(every) - len(mine)
-    more = f" {_pairs(rest)} too (section Memory)." if rest else ""
-    return f"{where}: {'; '.join(parts)}.{more}"
-
-
-def _pairs(count: int) -> str:
-    return f"{numbered(count, 'other pair')} {'crosses' if count == 1 else 'cross'}"
-
-
-def _latency_crossings(evidence: Evidence) -> list[str]:
-    """Those that involve the method that the others are divided by, and how many others there are."""
-    if not evidence.timings:
-        return []
-    bases, mine, others = turns(evidence)
-    groups: dict[tuple[str, ...], list[Turn]] = {}
-    for one in mine:
-        base = one.faster_before if one.faster_before in bases else one.faster_after
-        where = (PHASES[one.phase], one.task, one.weights, one.resolution, base)
-        groups.setdefault(where, []).append(one)
-    texts = [_turns(where, found) for where, found in groups.items()]
-    if others:
-        texts.append(f"{numbered(len(others), 'other crossing')} of latencies: section Latency ratios.")
-    return texts or [
-        "Latency: no order of two methods turns with the number of frames in interleaved rounds."
-    ]
-
-
-def _turns(where: tuple[str, ...], found: Sequence[Turn]) -> str:
-    """The crossings of one method's time of one phase, those at the same frames together."""
-    phase, task, weights, resolution, base = where
-    together: dict[tuple[str, str, int, int], list[str]] = {}
-    for one in found:
-        faster = one.faster_before == base
-        words = ("faster", "slower") if faster else ("slower", "faster")
-        other = one.faster_after if faster else one.faster_before
-        together.setdefault((*words, one.before[-1], one.after[0]), []).append(other)
-    parts = [
-        f"{before} than {listed(others)} up to {numbered(until, 'frame')} and {after} from {since} on"
-        for (before, after, until, since), others in sorted(together.items(), key=lambda item: item[0][2:])
-    ]
-    return (
-        f"Latency of {phase}, timed in turns ({task}, {resolution} pixels, {weights} weights): {base} is "
-        f"{'; '.join(parts)}."
-    )
-
-
-def _crossing(group: Sequence[Crossing]) -> str:
-    """Crossings of one method between the same two sizes."""
-    firsts, seconds = ([getattr(one, side) for one in group] for side in ("first", "second"))
-    first, second = listed(list(dict.fromkeys(firsts))), listed(list(dict.fromkeys(seconds)))
-    verb = "needs" if len(set(firsts)) == 1 else "need"
-    low, high = min(one.about for one in group), max(one.about for one in group)
-    about = f"{low:,.0f}" if round(low) == round(high) else f"{low:,.0f} to {high:,.0f}"
-    return (
-        f"{first} {verb} less than {second} up to {numbered(group[0].until, 'frame')} and more from "
-        f"{group[0].since:,} on (equal at about {about})"
+    text = budgets.frame_by_frame(counted)
+    return Section(
+        title="Every length of video and every card",
+        blocks=(*tables, *([Text(text)] if text else [])),
     )
 
 
 def _checks(evidence: Evidence) -> Section | None:
     texts = orders_in_words(declared_orders(evidence.counted)) if evidence.counted else []
+    texts += agreement(evidence)
     unfinished = _unfinished(evidence)
     texts += [unfinished] if unfinished else []
     unscored = evidence.cells["errors"].fillna(0).max() if len(evidence.cells) else 0
