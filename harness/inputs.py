@@ -26,11 +26,10 @@ def given(path: Path) -> str:
     return str(path)
 
 
-def inputs_of(spec: EvalSpec, backbone_folder: Path | None) -> Inputs:
-    """The inputs of a specification; ``backbone_folder`` is None where its backbone is a registered name."""
-    backbone = None
-    if backbone_folder is not None:
-        backbone = given(Path(spec.backbone))
+def inputs_of(spec: EvalSpec, backbone: str | None) -> Inputs:
+    """The inputs of a specification; ``backbone`` is a folder or the hub's, None for a registered name."""
+    if backbone is not None:
+        backbone = given(Path(backbone))
         # A bare word could be a registered name elsewhere.
         backbone = backbone if os.sep in backbone else os.path.join(os.curdir, backbone)
     return Inputs(
@@ -38,6 +37,7 @@ def inputs_of(spec: EvalSpec, backbone_folder: Path | None) -> Inputs:
         models=tuple(given(folder) for folder in spec.models),
         backbone=backbone,
         timeout_s=spec.timeout_s,
+        trust_remote_code=spec.trust_remote_code,
     )
 
 

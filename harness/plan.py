@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import registry
-from harness.errors import InfrastructureError, UsageError
-from harness.inputs import inputs_of
-from harness.published_models import CHECKPOINT, METHOD, NOT_PUBLISHED, PublishedConfig
+from harness.errors import UsageError
+from harness.inputs import given
+from harness.lookup import lookup
+from harness.planned_models import PlannedModel, plan_models
+from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
 from harness.records import CellKey, Inputs
-from harness.settings import build_config, changed, config_json, settings_of, split_places
+from harness.settings import build_config, changed, settings_of, split_places
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
 if TYPE_CHECKING:
-    from harness.backbones import BackboneSpec
-    from harness.published_models.planning import PublishedPlan
-    from harness.registry import BrokenPlugin, Registry
-
-NO_WEIGHTS = "none"
-"""Stands for the weights' digest in the key of a cell that is skipped for want of trained weights."""
-
-T = TypeVar("T")
+    from harness.registry import BrokenPlugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,45 +98,14 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Distinct cells in the order in which they are measured, and the plugins that could not be imported."""
+    """Distinct cells in the order in which they are measured, and the plugins that could not be imported.
+
+    ``left_out`` says which methods and seeds are not planned on which of several backbones.
+    """
 
     cells: tuple[PlannedCell, ...]
     broken: tuple[BrokenPlugin, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedModel:
-    """A method on a backbone: what a cell's key says of it, where its weights lie, and why there are none."""
-
-    method: str
-    method_config: dict[str, Any]
-    backbone: str
-    seed: int
-    weights: str
-    weights_path: Path | None
-    backbone_path: Path | None
-    inputs: Inputs
-    missing: str | None
-
-    def job(self, key: CellKey, spec: EvalSpec, places: Mapping[str, str] = MappingProxyType({})) -> CellJob:
-        """The job of a cell of this model."""
-        return CellJob(
-            key=key,
-            weights_path=self.weights_path,
-            cache_dir=spec.cache.absolute(),
-            plugins=tuple(plugin.absolute() for plugin in spec.plugins),
-            threads=spec.threads,
-            backbone_path=self.backbone_path,
-            inputs=self.inputs,
-            task_places=places,
-            trust_remote_code=spec.trust_remote_code,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Method:
-    spec: MethodSpec
-    config: dict[str, Any]
+    left_out: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +123,6 @@ class PlannedTask:
         return {"task": self.name, "task_version": self.version, "task_config": self.config}
 
 
-@dataclass(frozen=True, slots=True)
-class _Backbone:
-    """What ``CellKey.backbone`` says, the folder that it came from, and whether that is a whole model: fused
-    here, or published."""
-
-    name: str
-    folder: Path | None = None
-    fused: bool = False
-    published: PublishedPlan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Weights:
-    """What ``CellKey.weights`` says, where the weights lie, and why there are none."""
-
-    digest: str
-    path: Path | None = None
-    missing: str | None = None
-
-
 def make_plan(spec: EvalSpec) -> Plan:
     """Resolve every name and setting, find the weights, and lay out the grid.
 
@@ -191,7 +134,7 @@ def make_plan(spec: EvalSpec) -> Plan:
     cells: dict[str, PlannedCell] = {}
     for task in tasks:
         for view in _views(spec):
-            for model in models:
+            for model in models.models:
                 key = CellKey(
                     **task.key,
                     **view,
@@ -206,74 +149,27 @@ def make_plan(spec: EvalSpec) -> Plan:
                     dtype=spec.dtype,
                     device=spec.device,
                 )
-                planned = PlannedCell(job=model.job(key, spec, task.places), skip=model.missing)
+                planned = PlannedCell(job=job_of(model, key, spec, task.places), skip=model.missing)
                 cells.setdefault(key.digest, planned)
-    return Plan(cells=tuple(cells.values()), broken=tuple(broken))
+    return Plan(cells=tuple(cells.values()), broken=tuple(broken), left_out=models.left_out)
 
 
-def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> list[PlannedModel]:
-    """Every method for every seed, methods innermost, with the weights that are there.
-
-    Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
-    """
-    backbone = _backbone(spec, broken)
-    chosen = spec.methods or _default_methods(backbone)
-    if not chosen:
-        raise UsageError("no fusion method is registered; add one with --plugin FILE")
-    methods = [_method(method, backbone, broken) for method in chosen]
-    require_device(spec.device)
-    inputs = inputs_of(spec, backbone.folder)
-    models = []
-    for seed in spec.seeds:
-        for method in methods:
-            found = _weights(method, seed, spec, backbone)
-            models.append(
-                PlannedModel(
-                    method=method.spec.name,
-                    method_config=method.config,
-                    backbone=backbone.name,
-                    seed=seed,
-                    weights=found.digest,
-                    weights_path=found.path,
-                    backbone_path=backbone.folder,
-                    inputs=inputs,
-                    missing=found.missing,
-                )
-            )
-    return models
-
-
-def lookup(known: Registry[T], name: str, broken: Sequence[BrokenPlugin]) -> T:
-    """The registered item; an unknown name is answered with near matches and the plugins that broke."""
-    try:
-        return known.get(name)
-    except UsageError as error:
-        if not broken:
-            raise
-        plugins = "; ".join(f"plugin {plugin.source} ({plugin.error})" for plugin in broken)
-        raise UsageError(f"{error}; what could not be imported is missing: {plugins}") from None
-
-
-def lookup_backbone(name: str, broken: Sequence[BrokenPlugin]) -> BackboneSpec:
-    """The backbone of a registered name or of a folder."""
-    from harness.backbones import is_folder, resolve
-
-    return resolve(name) if is_folder(name) else lookup(registry.backbones, name, broken)
-
-
-def require_device(device: str) -> None:
-    """Raise InfrastructureError unless torch can use the device."""
-    if device == "cpu":
-        return
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(device.partition(":")[2] or 0)
-    if index >= count:
-        raise InfrastructureError(
-            f"device {device!r} is not there: torch {torch.__version__} sees {count} CUDA device(s); "
-            "use --device cpu, or install a torch build with CUDA on a machine with a GPU"
-        )
+def job_of(
+    model: PlannedModel, key: CellKey, spec: EvalSpec, places: Mapping[str, str] = MappingProxyType({})
+) -> CellJob:
+    """The job of a cell of a model, with its task's data at ``places``."""
+    told = {name: given(Path(at)) for name, at in places.items() if at}
+    return CellJob(
+        key=key,
+        weights_path=model.weights_path,
+        cache_dir=spec.cache.absolute(),
+        plugins=tuple(plugin.absolute() for plugin in spec.plugins),
+        threads=spec.threads,
+        backbone_path=model.backbone_path,
+        inputs=model.inputs.model_copy(update={"task_places": told}),
+        task_places=places,
+        trust_remote_code=spec.trust_remote_code,
+    )
 
 
 class MethodKey(Protocol):
@@ -312,96 +208,37 @@ def plan_tasks(
 ) -> list[PlannedTask]:
     """The tasks with their settings; ``data`` goes to those that can be told where theirs lies.
 
-    Raises UsageError for an unknown name or setting, and for ``data`` that no task takes.
+    It is the folder of their data, or holds one for each that is named after the task (``chartqa`` for
+    ``lmms:chartqa``). Raises UsageError for an unknown name or setting, for ``data`` that no task takes, and
+    where only some tasks have a folder of their own.
     """
     found = [(task, lookup(registry.tasks, task.name, broken)) for task in specs]
     takers = [task.name for task, cls in found if "data" in {one.name for one in settings_of(cls.Config)}]
     if data is not None and not takers:
         names = ", ".join(task.name for task in specs)
         raise UsageError(f"data={str(data)!r} is given, but {names} makes its own data; leave it out")
+    wanting = [task.name for task in specs if task.name in takers and "data" not in task.config]
+    folders = {} if data is None else _folders(wanting, data)
     tasks = []
     for task, cls in found:
-        given = dict(task.config)
-        if data is not None and task.name in takers:
-            given.setdefault("data", str(data))
-        identity, places = split_places(build_config(cls.Config, given, f"task {task.name!r}"))
+        config = dict(task.config)
+        if task.name in folders:
+            config.setdefault("data", str(folders[task.name]))
+        identity, places = split_places(build_config(cls.Config, config, f"task {task.name!r}"))
         tasks.append(PlannedTask(task.name, cls.version, identity, places))
     return tasks
 
 
-def _method(spec: MethodSpec, backbone: _Backbone, broken: Sequence[BrokenPlugin]) -> _Method:
-    known = PublishedConfig if spec.name == METHOD else lookup(registry.methods, spec.name, broken).Config
-    config = build_config(known, spec.config, f"method {spec.name!r}")
-    own = {}
-    if backbone.published is not None and spec.name == METHOD:
-        own = {CHECKPOINT: backbone.published.checkpoint.title}
-    return _Method(MethodSpec(spec.name, changed(config)), {**own, **config_json(config)})
-
-
-def _backbone(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> _Backbone:
-    from harness.backbones import is_folder
-    from harness.published_models.names import is_published
-
-    name = spec.backbone
-    if is_published(name):
-        from harness.published_models.planning import PublishedPlan
-
-        published = PublishedPlan.of(spec)
-        return _Backbone(published.checkpoint.name, published.checkpoint.folder, published=published)
-    found = lookup_backbone(name, broken)
-    return _Backbone(found.name, found.folder, found.fused) if is_folder(name) else _Backbone(name)
-
-
-def _default_methods(backbone: _Backbone) -> tuple[MethodSpec, ...]:
-    """A whole model's own method, else every registered one."""
-    if backbone.published is not None:
-        return (MethodSpec(METHOD),)
-    if backbone.folder is None or not backbone.fused:
-        return tuple(MethodSpec(name) for name in registry.methods)
-    from harness.modelfiles import read_config
-
-    config = read_config(backbone.folder)
-    return (MethodSpec(config.method, config.method_config),)
-
-
-def _weights(method: _Method, seed: int, spec: EvalSpec, backbone: _Backbone) -> _Weights:
-    if backbone.published is not None:
-        missing = backbone.published.why_not(method.spec.name, seed)
-        digest = NO_WEIGHTS if missing else backbone.published.digest
-        return _Weights(digest, None if digest in (NO_WEIGHTS, "random") else backbone.folder, missing)
-    if method.spec.name == METHOD:
-        return _Weights(NO_WEIGHTS, missing=NOT_PUBLISHED.format(backbone=spec.backbone))
-    if spec.weights == "random":
-        return _Weights("random")
-    from harness import models
-
-    own = (backbone.folder,) if backbone.folder is not None and backbone.fused else ()
-    path = models.find_weights(method.spec.name, method.config, backbone.name, seed, (*own, *spec.models))
-    if path is not None:
-        return _Weights(models.weights_digest(path), path.resolve())
-    settings = " ".join(str(method.spec).replace(":", " ", 1).split("+"))
-    return _Weights(
-        NO_WEIGHTS,
-        missing=f"no trained weights for {settings} seed {seed}{_how_to_get(method, seed, backbone)}, "
-        "or measure cost only with --weights random",
-    )
-
-
-def _how_to_get(method: _Method, seed: int, backbone: _Backbone) -> str:
-    """How to come by the weights of a method on a backbone."""
-    of = f"--method {shlex.quote(str(method.spec))}"
-    if backbone.folder is None:
-        return f"; train them with `harness train {of} --seed {seed} --out DIR` and pass --models DIR"
-    if backbone.fused:
-        from harness.modelfiles import read_config
-
-        found = read_config(backbone.folder)
-        return (
-            f" in {backbone.folder}, which holds {found.method} seed {found.seed} only; "
-            f"leave out --methods and give --seed {found.seed}"
-        )
-    folder = shlex.quote(str(backbone.folder))
-    return (
-        f" on {backbone.name}; make them with "
-        f"`harness graft {of} --backbone {folder} --seed {seed} --out DIR` and pass --models DIR"
-    )
+def _folders(tasks: Sequence[str], data: Path) -> dict[str, Path]:
+    """Where the data of each task lies: in a folder of its own below ``data``, else in ``data``."""
+    own = {name: data / name.rpartition(":")[2] for name in tasks}
+    there = [name for name, folder in own.items() if folder.is_dir()]
+    if not there:
+        return dict.fromkeys(tasks, data)
+    for name, folder in own.items():
+        if name not in there:
+            raise UsageError(
+                f"data={str(data)!r} holds a folder for {', '.join(there)}, but no folder "
+                f"{folder.name!r} for {name}; name its folder so, or give --task {name}+data=DIR"
+            )
+    return own

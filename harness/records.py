@@ -88,9 +88,14 @@ class Inputs(_Model):
     models: tuple[str, ...]
     """Folders searched for trained weights, as plugins' paths are given."""
     backbone: str | None
-    """The folder that ``CellKey.backbone`` was read from; None for a registered name."""
+    """The folder that ``CellKey.backbone`` was read from, or ``hub:ORG/NAME@COMMIT``; None for a registered
+    name."""
     timeout_s: float
     """Longest time that the cell was given, in seconds."""
+    trust_remote_code: bool = False
+    """Whether a published model could run code of its own."""
+    task_places: dict[str, str] = {}
+    """The task's settings that say where its data lies, as plugins' paths are given."""
 
 
 class Timing(_Model):

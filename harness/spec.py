@@ -106,10 +106,10 @@ class EvalSpec:
     """Seed of the frame sampler."""
     limit: int | None = None
     """Most samples per task; None takes all."""
-    backbone: str = DEFAULT_BACKBONE
-    """A registered name; the folder of a decoder's checkpoint or of a fused model; or a published
+    backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
+    """Each a registered name; the folder of a decoder's checkpoint or of a fused model; or a published
     vision-language checkpoint with its own fusion, as ``hub:ORG/NAME``, ``hub:ORG/NAME@REVISION`` or a
-    folder."""
+    folder. Of several, each gets the methods that belong on it."""
     trust_remote_code: bool = False
     """Run code that a published checkpoint brings; only pinned to a commit."""
     models: tuple[Path, ...] = ()
@@ -129,11 +129,14 @@ class EvalSpec:
     """CPU threads of a cell. One by default, so that times do not depend on how many cores a machine has."""
     cache_dir: Path | None = None
     data: Path | None = None
-    """Where the data of every task lies that has a setting ``data`` and is given none of its own."""
+    """Where the data of every task lies that has a setting ``data`` and is given none of its own: one folder
+    for all, or a folder of folders that are named after the tasks."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise UsageError("no task is given; name at least one, for example --task videoqa")
+        if not self.backbones:
+            raise UsageError(f"no backbone is given; name at least one, for example {DEFAULT_BACKBONE}")
         for kind, given in ((TaskSpec, self.tasks), (MethodSpec, self.methods)):
             for item in given:
                 if not isinstance(item, kind):
@@ -163,7 +166,9 @@ class EvalSpec:
         parts = ["+".join(dict.fromkeys(task.name.replace(":", "-") for task in self.tasks))]
         if any(task.config for task in self.tasks):
             parts.append(hashlib.sha256(" ".join(map(str, self.tasks)).encode()).hexdigest()[:8])
-        for name in ("backbone", "weights", "limit", "view_seed", "batch", "dtype", "device"):
+        if self.backbones != EvalSpec.backbones:
+            parts.append("+".join(map(_folder_part, dict.fromkeys(self.backbones))))
+        for name in ("weights", "limit", "view_seed", "batch", "dtype", "device"):
             value = getattr(self, name)
             if value != getattr(EvalSpec, name):
                 parts.append(f"{name}={value}" if isinstance(value, int) else _folder_part(str(value)))
@@ -209,6 +214,13 @@ def _folder_part(text: str) -> str:
     if len(path.parts) < 2 and text == path.name:
         return text.replace(":", "")
     return f"{path.name}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+
+
+def parse_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names or paths from options that may be repeated and may each hold several, separated by commas; a
+    comma inside one is doubled."""
+    parts = (part.strip() for text in texts for part in settings.split(text, ","))
+    return tuple(part for part in parts if part)
 
 
 def parse_ints(name: str, texts: Sequence[str]) -> tuple[int, ...]:

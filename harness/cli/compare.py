@@ -26,7 +26,11 @@ Texts = list[str] | None
 
 def compare_command(
     first: Annotated[
-        str, typer.Argument(help="A method as reports print it, RUN::METHOD, or a run's folder.")
+        str,
+        typer.Argument(
+            help="A method as reports print it, RUN::METHOD, or a run's folder. METHOD@BACKBONE on both "
+            "sides compares across backbones."
+        ),
     ],
     second: Annotated[str, typer.Argument(help="The other one; two folders compare every method in both.")],
     run: Annotated[

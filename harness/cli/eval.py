@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -23,6 +23,7 @@ from harness.spec import (
     TaskSpec,
     WeightsPolicy,
     parse_ints,
+    parse_names,
     parse_resolutions,
 )
 
@@ -40,8 +41,7 @@ def eval_command(
         Texts,
         typer.Option(
             "--task",
-            help="Task, as NAME or NAME:FIELD=VALUE+FIELD=VALUE, or of a family, as lmms:NAME+FIELD=VALUE; "
-            "may be repeated.",
+            help="Tasks, as NAME or NAME:FIELD=VALUE+FIELD=VALUE, or of a family, as lmms:NAME+FIELD=VALUE.",
         ),
     ] = None,
     methods: Annotated[
@@ -52,7 +52,10 @@ def eval_command(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with the data of tasks that come without, such as lmms:NAME."),
+        typer.Option(
+            help="Folder with the data of tasks that come without, such as lmms:NAME; for several tasks, "
+            "a folder of folders that are named after them: NAME."
+        ),
     ] = None,
     frames: Annotated[Texts, typer.Option(help="Frames per sample.", show_default="1,2,4,8")] = None,
     resolution: Annotated[Texts, typer.Option(help="Pixels: 64, or HEIGHTxWIDTH.", show_default="64")] = None,
@@ -62,14 +65,16 @@ def eval_command(
     models: Annotated[Paths, typer.Option(help="Folder of trained models; looked into first.")] = None,
     weights: Annotated[str, typer.Option(help="trained, or random to measure cost only.")] = "trained",
     backbone: Annotated[
-        str,
+        Texts,
         typer.Option(
             help="Registered backbone; or a folder: a fused model (of `harness graft` or `harness train`), "
             "measured with its own method and weights, or a decoder's checkpoint, whose fused models "
             "--models holds; or a published vision-language model with its own fusion: hub:ORG/NAME, "
-            "hub:ORG/NAME@REVISION or its folder (`harness list published`)."
+            "hub:ORG/NAME@REVISION or its folder (`harness list published`). Of several, each gets the "
+            "methods that belong on it.",
+            show_default=DEFAULT_BACKBONE,
         ),
-    ] = DEFAULT_BACKBONE,
+    ] = None,
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run code that a published model brings; pinned only."),
@@ -116,7 +121,7 @@ def eval_command(
             seeds=EvalSpec.seeds if seed is None else parse_ints("seed", seed),
             view_seed=view_seed,
             limit=limit,
-            backbone=backbone,
+            backbones=EvalSpec.backbones if backbone is None else parse_names(backbone),
             trust_remote_code=trust_remote_code,
             models=tuple(models or ()),
             weights=cast(WeightsPolicy, weights),
@@ -166,15 +171,19 @@ def _explain(records: Sequence[Record], debug: bool) -> None:
     """Say why cells are missing, each reason once."""
     from harness.records import Failed, Skipped
 
-    skipped = Counter(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
-    for reason, count in skipped.items():
-        say(f"skipped {count} cell(s): {one_line(reason)}")
+    _say_skipped(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
     failed = [record.outcome for record in records if isinstance(record.outcome, Failed)]
     for (kind, message), count in Counter((f.failure, first_line(f.message)) for f in failed).items():
         say(f"failed {count} cell(s): {kind}: {message}")
     if debug:
         for text in dict.fromkeys(f.traceback for f in failed if f.traceback):
             say(text.rstrip())
+
+
+def _say_skipped(reasons: Iterable[str | None]) -> None:
+    """Each reason once; None for a cell that is not skipped."""
+    for reason, count in Counter(reason for reason in reasons if reason is not None).items():
+        say(f"skipped {count} cell(s): {one_line(reason)}")
 
 
 def _name_errors(records: Sequence[Record], out: Path) -> None:
@@ -202,6 +211,10 @@ def _print_worker_commands(spec: EvalSpec) -> None:
     from harness.execute.run import write_cells
     from harness.plan import make_plan
 
-    for path in write_cells(make_plan(spec), spec.out_dir):
+    plan = make_plan(spec)
+    if plan.left_out is not None:
+        say(one_line(plan.left_out))
+    _say_skipped(cell.skip for cell in plan.cells)
+    for path in write_cells(plan, spec.out_dir):
         command = [sys.executable, "-m", "harness.worker", "--cell", path, "--out", spec.out_dir]
         typer.echo(shlex.join(map(str, command)))

@@ -57,8 +57,8 @@ def graft_command(
             check_choice("dtype", dtype, get_args(DType))
         _check_out(out)
         from harness import registry
+        from harness.lookup import lookup
         from harness.models import graft, save_model
-        from harness.plan import lookup
 
         broken = registry.discover(plugin or ())
         warn_broken(broken, debug)

@@ -39,6 +39,7 @@ class _Counting(Observer):
         self._done = 0
         self._finished_s: list[float] = []
         self._began = 0.0
+        self._several = False
 
     def begin(self, plan: Plan, kept: AbstractSet[str]) -> None:
         warn_broken(plan.broken, self._debug)
@@ -49,6 +50,9 @@ class _Counting(Observer):
             f"{len(plan.cells)} cells: {self._total} to measure, {measured} measured already, "
             f"{skipped} skipped; records go to {self._spec.out_dir}"
         )
+        if plan.left_out is not None:
+            self.line(plan.left_out)
+        self._several = len({cell.key.backbone for cell in plan.cells}) > 1
 
     def cell_started(self, cell: PlannedCell) -> None:
         self._began = time.monotonic()
@@ -68,6 +72,10 @@ class _Counting(Observer):
         seconds = round(mean * (self._total - self._done))
         return f"about {seconds // 60}:{seconds % 60:02d} left"
 
+    def label(self, key: CellKey) -> str:
+        """A cell in a few words; with its backbone where there are several."""
+        return f"{cell_label(key)} on {key.backbone}" if self._several else cell_label(key)
+
     def line(self, text: str) -> None:
         self.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
 
@@ -78,7 +86,7 @@ class _Plain(_Counting):
         if not isinstance(record.outcome, Skipped):
             left = self.left() if self._done < self._total else "last cell"
             self.line(
-                f"[{self._done}/{self._total}] {cell_label(record.key)}: {outcome_label(record)}, "
+                f"[{self._done}/{self._total}] {self.label(record.key)}: {outcome_label(record)}, "
                 f"{self._finished_s[-1]:.1f} s, {left}"
             )
 
@@ -108,7 +116,7 @@ class _Live(_Counting):
     def cell_started(self, cell: PlannedCell) -> None:
         super().cell_started(cell)
         if cell.skip is None:
-            self._label = cell_label(cell.key)
+            self._label = self.label(cell.key)
             self.stage("starting")
 
     def stage(self, text: str) -> None:
@@ -121,7 +129,7 @@ class _Live(_Counting):
         super().cell_ended(record)
         self._update()
         if isinstance(record.outcome, Failed):
-            self.line(f"{cell_label(record.key)}: {outcome_label(record)}")
+            self.line(f"{self.label(record.key)}: {outcome_label(record)}")
 
     def end(self) -> None:
         self._bar.stop()

@@ -24,9 +24,10 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
     if not shown:
         return
     several_tasks = len({record.key.task for record in shown}) > 1
+    several_backbones = len({record.key.backbone for record in shown}) > 1
     several_seeds = len({record.key.seed for record in shown}) > 1
     table = new_table(stream)
-    left = [("task", several_tasks), ("method", True)]
+    left = [("task", several_tasks), ("method", True), ("backbone", several_backbones)]
     right = [("frames", True), ("pixels", True), ("seed", several_seeds)]
     for name in (name for name, wanted in left if wanted):
         table.add_column(name, no_wrap=True)
@@ -34,7 +35,8 @@ def print_table(records: Sequence[Record], stream: TextIO) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for record in shown:
         key = record.key
-        cells = [key.task] * several_tasks + [method_label(key), str(key.frames), f"{key.height}x{key.width}"]
+        cells = [key.task] * several_tasks + [method_label(key)] + [key.backbone] * several_backbones
+        cells += [str(key.frames), f"{key.height}x{key.width}"]
         cells += [str(key.seed)] * several_seeds + _measure_cells(record)
         table.add_row(*map(Text, cells))
     console = show_table(table, stream)
@@ -99,7 +101,9 @@ def _aggregates_text(record: Record) -> str:
     values = [
         f"{name} {NONE if value is None else f'{value:.4g}'}" for name, value in measures.aggregates.items()
     ]
-    return f"{key.task} {key.method} {key.frames} frame(s) {key.height}x{key.width}: {', '.join(values)}"
+    return (
+        f"{key.task} {method_label(key)} {key.frames} frame(s) {key.height}x{key.width}: {', '.join(values)}"
+    )
 
 
 def _time(measures: Measures, phase: str) -> str:

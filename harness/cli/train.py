@@ -64,7 +64,7 @@ def _resolve(spec: TrainSpec, plugins: list[Path], debug: bool) -> TrainSpec:
     import dataclasses
 
     from harness import registry
-    from harness.plan import lookup, lookup_backbone
+    from harness.lookup import lookup, lookup_backbone
     from harness.settings import build_config, changed
 
     broken = registry.discover(plugins)

@@ -22,7 +22,7 @@ SETTING = (
     "limit",
     "view_seed",
 )
-"""Fields of a cell that both sides must agree on, beside the place."""
+"""Fields of a cell that both sides must agree on, beside the place; a backbone unless each names its own."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,7 +88,7 @@ class Met:
 
     place: Place
     setting: dict[str, str]
-    """The fields of SETTING as JSON."""
+    """The fields that both agree on, as JSON."""
     first: tuple[Model, ...]
     second: tuple[Model, ...]
 
@@ -96,7 +96,9 @@ class Met:
 def meet(first: Side, second: Side, filters: Filters) -> tuple[list[Met], list[str]]:
     """What can be compared, and in words what cannot and why."""
     sides = (first, second)
-    cells = [_by_place(side) for side in sides]
+    across = first.backbone is not None and second.backbone is not None
+    fields = tuple(name for name in SETTING if not (across and name == "backbone"))
+    cells = [_by_place(side, fields) for side in sides]
     filters.check(place for cell in cells for place in cell)
     met: list[Met] = []
     refused: list[str] = []
@@ -107,9 +109,10 @@ def meet(first: Side, second: Side, filters: Filters) -> tuple[list[Met], list[s
         if missing:
             refused.append(f"{place}: {missing[0]} has no cell there")
         elif not shared:
-            refused.append(f"{place}: {_difference(settings[0], settings[1])}")
+            refused.append(f"{place}: {_difference(fields, settings[0], settings[1])}")
         for setting in shared:
-            found = _measured(place, setting, settings[0][setting], settings[1][setting], sides)
+            agreed = dict(zip(fields, setting, strict=True))
+            found = _measured(place, agreed, settings[0][setting], settings[1][setting], sides)
             if isinstance(found, str):
                 refused.append(found)
             else:
@@ -117,27 +120,34 @@ def meet(first: Side, second: Side, filters: Filters) -> tuple[list[Met], list[s
     return met, refused
 
 
-def _by_place(side: Side) -> dict[Place, dict[tuple[str, ...], list[Record]]]:
+def _by_place(side: Side, fields: Sequence[str]) -> dict[Place, dict[tuple[str, ...], list[Record]]]:
     found: dict[Place, dict[tuple[str, ...], list[Record]]] = {}
     for record in side.records:
         key = record.key
         place = Place(key.task, key.frames, key.height, key.width)
-        setting = tuple(json.dumps(getattr(key, name), sort_keys=True) for name in SETTING)
+        setting = tuple(json.dumps(getattr(key, name), sort_keys=True) for name in fields)
         found.setdefault(place, {}).setdefault(setting, []).append(record)
     return found
 
 
-def _difference(first: Iterable[tuple[str, ...]], second: Iterable[tuple[str, ...]]) -> str:
+def _difference(
+    names: Sequence[str], first: Iterable[tuple[str, ...]], second: Iterable[tuple[str, ...]]
+) -> str:
     """Names the fields in which the two nearest settings differ."""
     pairs = [(one, two) for one in sorted(first) for two in sorted(second)]
     one, two = min(pairs, key=lambda pair: sum(a != b for a, b in zip(*pair, strict=True)))
-    fields = [f"{name} {a} against {b}" for name, a, b in zip(SETTING, one, two, strict=True) if a != b]
-    return f"measured under different settings ({', '.join(fields)})"
+    fields = [f"{name} {a} against {b}" for name, a, b in zip(names, one, two, strict=True) if a != b]
+    hint = "; to compare across backbones give METHOD@BACKBONE twice" if _only_backbones(fields) else ""
+    return f"measured under different settings ({', '.join(fields)}){hint}"
+
+
+def _only_backbones(fields: Sequence[str]) -> bool:
+    return len(fields) == 1 and fields[0].startswith("backbone ")
 
 
 def _measured(
     place: Place,
-    setting: tuple[str, ...],
+    setting: dict[str, str],
     first: Sequence[Record],
     second: Sequence[Record],
     sides: tuple[Side, Side],
@@ -155,9 +165,7 @@ def _measured(
             f"{place}: not the same input, the hashes of the frames shown differ "
             f"({' and '.join(shown[0])} against {' and '.join(shown[1])}); measure both on the same media"
         )
-    return Met(
-        place=place, setting=dict(zip(SETTING, setting, strict=True)), first=models[0], second=models[1]
-    )
+    return Met(place=place, setting=setting, first=models[0], second=models[1])
 
 
 def _why(records: Sequence[Record]) -> str:

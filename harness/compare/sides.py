@@ -1,30 +1,37 @@
-"""What is compared: a method's label in a run, ``RUN::METHOD``, or two folders of runs, method by method."""
+"""What is compared: a method's label in a run, ``RUN::METHOD``, or two folders of runs, method by method.
+
+``METHOD@BACKBONE`` is the method on that backbone alone; where both sides name one, they may differ.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
 from harness.errors import UsageError, unknown
 from harness.plan import method_label
+from harness.published_models import METHOD
 from harness.records import Record
 from harness.report.frame import method_labels
 from harness.store import Problem, load_records
 
 DEFAULT_RUN = Path("results/reference")
 SEPARATOR = "::"
+ON = "@"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One method in one run; ``name`` tells it from the other side."""
+    """One method in one run; ``name`` tells it from the other side. ``backbone`` is None where none was
+    named."""
 
     name: str
     label: str
     run: Path
     records: tuple[Record, ...]
+    backbone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,8 @@ def find_sides(first: str, second: str, run: Path | None) -> tuple[list[tuple[Si
     """The pairs to compare, and the files of both runs that do not count.
 
     ``run`` is where labels without a run of their own are looked up, by default ``results/reference``.
-    Raises UsageError for what is neither a run nor a label, and for two sides that are the same.
+    Raises UsageError for what is neither a run nor a label, for a backbone that the method was not measured
+    on, and for two sides that are the same.
     """
     one, two = _named(first, run), _named(second, run)
     if (one.method is None) != (two.method is None):
@@ -61,13 +69,45 @@ def find_sides(first: str, second: str, run: Path | None) -> tuple[list[tuple[Si
             )
             for label in shared
         ], problems
-    sides = []
-    for named, method in ((one, one.method), (two, two.method)):
-        if method not in runs[named.run]:
-            raise unknown(f"method of {str(named.run)!r}", method, runs[named.run])
-        name = method if one.run == two.run else f"{named.run}{SEPARATOR}{method}"
-        sides.append(Side(name=name, label=method, run=named.run, records=runs[named.run][method]))
+    named = ((one.run, one.method), (two.run, two.method))
+    sides = [_side(folder, method, runs[folder], alone=one.run == two.run) for folder, method in named]
     return [(sides[0], sides[1])], problems
+
+
+def _side(run: Path, text: str, methods: Mapping[str, tuple[Record, ...]], *, alone: bool) -> Side:
+    """The side that a label, or METHOD@BACKBONE, names; ``alone`` where both sides are of this run."""
+    backbone: str | None = None
+    label, at, wanted = (text, "", "") if text in methods else text.partition(ON)
+    # On one backbone there is one published model, whatever its checkpoint.
+    found = (
+        methods.get(label) or _published(methods.values()) if at and label == METHOD else methods.get(label)
+    )
+    if not found:
+        raise unknown(f"method of {str(run)!r}", label, methods)
+    if at:
+        backbone = _backbone(wanted, f"backbone of {label} in {str(run)!r}", found)
+        found = tuple(record for record in found if record.key.backbone == backbone)
+    name = f"{label}{ON}{backbone}" if backbone else label
+    return Side(
+        name=name if alone else f"{run}{SEPARATOR}{name}",
+        label=label,
+        run=run,
+        records=found,
+        backbone=backbone,
+    )
+
+
+def _published(methods: Iterable[Sequence[Record]]) -> tuple[Record, ...]:
+    return tuple(record for records in methods for record in records if record.key.method == METHOD)
+
+
+def _backbone(wanted: str, what: str, records: Sequence[Record]) -> str:
+    """The backbone of a name, which may leave out the digits behind its last @ where one fits."""
+    known = sorted({record.key.backbone for record in records})
+    fitting = [name for name in known if wanted in (name, name.rpartition(ON)[0])]
+    if len(fitting) != 1:
+        raise unknown(what, wanted, known)
+    return fitting[0]
 
 
 def _named(text: str, run: Path | None) -> _Named:

@@ -23,7 +23,17 @@ def verdict(result: PairResult) -> list[str]:
         lines.append("The models have random weights: their costs mean something, their accuracies do not.")
     else:
         lines += _accuracy(result)
-    return lines + _costs(result) + _times(result)
+    return lines + _costs(result) + _times(result) + _backbones(result)
+
+
+def _backbones(result: PairResult) -> list[str]:
+    names = [result.first.backbone, result.second.backbone]
+    if None in names or names[0] == names[1]:
+        return []
+    return [
+        f"{names[0]} and {names[1]} differ in more than the fusion: in the language model, the vision "
+        "encoder and what both were trained on. No difference here is that of two fusion methods."
+    ]
 
 
 def _accuracy(result: PairResult) -> list[str]:

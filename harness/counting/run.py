@@ -24,11 +24,11 @@ from harness.counting.records import (
 from harness.counting.scenario import Run, run_scenario
 from harness.counting.spec import CountSpec
 from harness.errors import HarnessError, UsageError
+from harness.lookup import lookup, lookup_backbone
 from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
 from harness.measure.sites import raising, raising_line
 from harness.models import full_config
-from harness.plan import lookup, lookup_backbone
 from harness.spec import MethodSpec
 from harness.vlm import FusedModel
 

@@ -11,7 +11,8 @@ from harness.execute.observer import Observer
 from harness.execute.process import PRELOAD, run_in_process, start_server
 from harness.files import replace_files
 from harness.journal import journal_path
-from harness.plan import NO_WEIGHTS, Plan, PlannedCell, make_plan
+from harness.plan import Plan, PlannedCell, make_plan
+from harness.planned_models import NO_WEIGHTS
 from harness.records import Failed, Record, Skipped
 from harness.spec import EvalSpec
 from harness.store import Store

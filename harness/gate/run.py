@@ -25,7 +25,8 @@ from harness.gate.checks import Check
 from harness.gate.config import GateConfig, declaration_name, find_config, load_config
 from harness.gate.names import cell_name
 from harness.gate.order_rule import DeclaredOf, order_checks
-from harness.plan import lookup, method_label
+from harness.lookup import lookup
+from harness.plan import method_label
 from harness.scaling import Axis, Growth, growths
 from harness.spec import MethodSpec
 from harness.units import bytes_text

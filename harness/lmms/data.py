@@ -151,10 +151,11 @@ def read_local(data: Path, name: str | None, splits: Sequence[str]) -> DatasetDi
     else:
         found = datasets.DatasetDict(_read_files(root, splits))
     if splits[0] not in found:
+        there = ", ".join(found or _file_splits(root)) or "nothing"
         raise UsageError(
             f"data={str(data)!r} holds no split {splits[0]!r}"
             + (f" of configuration {name!r}" if name else "")
-            + f" (found: {', '.join(found) or 'nothing'}); name its files {splits[0]}.parquet or "
+            + f" (found: {there}); name its files {splits[0]}.parquet or "
             f"{splits[0]}-00000-of-00001.parquet, or save it with save_to_disk"
         )
     return found
@@ -166,9 +167,7 @@ def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
     by_split: dict[tuple[str, str], list[str]] = {}
     for file in sorted(_files(root)):
         if file.suffix.lower() in READERS:
-            matched = _SHARD.match(file.stem)
-            split = matched[1] if matched else file.stem
-            by_split.setdefault((split, READERS[file.suffix.lower()]), []).append(str(file))
+            by_split.setdefault((_split(file), READERS[file.suffix.lower()]), []).append(str(file))
     if len(by_split) == 1 and next(iter(by_split))[0] not in splits:
         # One table under a name of its own: there is nothing else that could be meant.
         by_split = {(splits[0], kind): files for (_, kind), files in by_split.items()}
@@ -179,6 +178,16 @@ def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
         for (split, kind), files in by_split.items()
         if split in splits
     }
+
+
+def _file_splits(root: Path) -> list[str]:
+    """The splits that the files of a folder are named after."""
+    return sorted({_split(file) for file in _files(root) if file.suffix.lower() in READERS})
+
+
+def _split(file: Path) -> str:
+    matched = _SHARD.match(file.stem)
+    return matched[1] if matched else file.stem
 
 
 def _with_images(table: Dataset) -> Dataset:

@@ -17,11 +17,11 @@ from harness import registry
 from harness.errors import UsageError
 from harness.lmms.leaf import DEFAULT_NEW_TOKENS, cut_at
 from harness.lmms.visuals import Part, prompt_of
+from harness.lookup import require_device
 from harness.measure.memory import count_prefill
 from harness.measure.views import encode
 from harness.measure.workload import Workload, synchronize
 from harness.models import build_model, find_weights, full_config, load_model, read_config
-from harness.plan import require_device
 from harness.session import Session
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, check_choice, check_numbers, parse_resolutions
 from harness.stream import Stream

@@ -19,10 +19,10 @@ class PublishedPlan:
     seeds: tuple[int, ...]
 
     @classmethod
-    def of(cls, spec: EvalSpec) -> PublishedPlan:
-        """Find, and where needed download, what ``--backbone`` names; raises as :func:`locate` does."""
+    def of(cls, name: str, spec: EvalSpec) -> PublishedPlan:
+        """Find, and where needed download, a checkpoint; raises as :func:`locate` does."""
         random = spec.weights == "random"
-        found = locate(spec.backbone, weights=not random, trust_remote_code=spec.trust_remote_code)
+        found = locate(name, weights=not random, trust_remote_code=spec.trust_remote_code)
         return cls(found, random, spec.seeds)
 
     @cached_property

@@ -29,10 +29,12 @@ _CONFIGS = (CONFIG, "processor_config.json", "preprocessor_config.json", "tokeni
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint on disk: ``name`` is what records call the backbone, ``title`` what tables call a row."""
+    """A checkpoint on disk: ``name`` is what records call the backbone, ``title`` what tables call a row;
+    ``pinned`` as ``--backbone`` finds the very same again."""
 
     name: str
     title: str
+    pinned: str
     folder: Path
     model_type: str
 
@@ -51,6 +53,7 @@ def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) 
         return Checkpoint(
             name=f"{folder.name}@{digest}",
             title=_title(folder.name),
+            pinned=name,
             folder=folder,
             model_type=_supported(name, document),
         )
@@ -66,6 +69,7 @@ def locate(name: str, *, weights: bool = True, trust_remote_code: bool = False) 
     return Checkpoint(
         name=f"{HUB}{repository}@{folder.name[:12]}",
         title=repository.partition("/")[2],
+        pinned=f"{HUB}{repository}@{folder.name}",
         folder=folder,
         model_type=model_type,
     )

@@ -42,6 +42,7 @@ def time_again(records: Sequence[TimingRecord], out: str) -> str:
         "--frames": ",".join(str(frames) for frames in sorted({one.key.frames for one in records})),
         "--resolution": _sizes({(one.key.height, one.key.width) for one in records}),
         "--rounds": max(one.rounds for one in records),
+        "--order-seed": records[0].order_seed or None,
         "--seed": first.seed,
         "--view-seed": first.view_seed,
         "--limit": first.limit or 0,

@@ -8,7 +8,7 @@ from harness.report.document import Document, Notice, Section
 from harness.report.evidence import Evidence
 from harness.report.frame import method_labels
 from harness.report.made import made, made_section
-from harness.report.sections import latency, memory, provenance, published, summary, task
+from harness.report.sections import latency, memory, models, provenance, published, summary, task
 from harness.report.style import ordered
 from harness.timing.frame import labels_of
 
@@ -21,6 +21,7 @@ def document(evidence: Evidence, files: Sequence[tuple[str, str]]) -> Document:
         sections.append(Section(title="Tasks", blocks=(found,)))
         found = []
     sections.insert(0, made_section("Summary", summary.section, evidence, found))
+    sections.append(made_section(models.TITLE, models.section, evidence))
     sections += [made_section(setting.title, task.section, setting, evidence) for setting in found]
     sections.append(made_section("Memory", memory.section, evidence, found))
     sections.append(made_section("Latency ratios", latency.section, evidence))

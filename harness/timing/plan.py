@@ -9,7 +9,8 @@ from typing import Self
 
 from harness import registry
 from harness.errors import UsageError
-from harness.plan import CellJob, PlannedTask, plan_models, plan_tasks
+from harness.plan import CellJob, PlannedTask, job_of, plan_tasks
+from harness.planned_models import plan_models
 from harness.records import CellKey
 from harness.registry import BrokenPlugin
 from harness.timing.records import SYNTHETIC, TimedMethod, TimingKey
@@ -69,14 +70,15 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
         if spec.task is None
         else plan_tasks((spec.task,), None, broken)[0]
     )
-    models = plan_models(grid, broken)
+    models = plan_models(grid, broken).models
     for model in models:
         if model.missing is not None:
             raise UsageError(model.missing)
     jobs = []
     for (height, width), frames in product(spec.resolutions, spec.frames):
         cells = [
-            model.job(
+            job_of(
+                model,
                 CellKey(
                     **task.key,
                     method=model.method,

@@ -69,5 +69,10 @@ class TimingSpec:
         """The models and sizes as an evaluation's."""
         shared = {field.name for field in dataclasses.fields(EvalSpec)}
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        own = {"tasks": (self.task or TaskSpec("synthetic"),), "seeds": (self.seed,), "batch": 1}
+        own = {
+            "tasks": (self.task or TaskSpec("synthetic"),),
+            "backbones": (self.backbone,),
+            "seeds": (self.seed,),
+            "batch": 1,
+        }
         return EvalSpec(**{name: value for name, value in values.items() if name in shared} | own)

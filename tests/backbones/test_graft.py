@@ -191,7 +191,7 @@ def test_methods_on_one_checkpoint_are_compared_from_a_folder_of_models(llama: P
     spec = EvalSpec(
         tasks=(TaskSpec("colour"),),
         methods=tuple(MethodSpec(name) for name in names),
-        backbone=str(llama),
+        backbones=(str(llama),),
         models=(tmp_path / "models",),
         frames=(1,),
         plugins=(PLUGIN,),
@@ -205,7 +205,7 @@ def test_methods_on_one_checkpoint_are_compared_from_a_folder_of_models(llama: P
 
 
 def test_another_seed_of_a_grafted_folder_is_answered_with_its_own(grafted: Path) -> None:
-    spec = EvalSpec(tasks=(TaskSpec("colour"),), backbone=str(grafted), frames=(1,), plugins=(PLUGIN,))
+    spec = EvalSpec(tasks=(TaskSpec("colour"),), backbones=(str(grafted),), frames=(1,), plugins=(PLUGIN,))
     (cell,) = make_plan(spec).cells
     assert "holds casa seed 5 only; leave out --methods and give --seed 5" in str(cell.skip)
 
@@ -226,7 +226,9 @@ def test_a_missing_backbone_folder_is_one_line(command: tuple[str, ...]) -> None
 
 def test_a_run_on_a_folder_has_a_folder_of_its_own() -> None:
     task = (TaskSpec("colour"),)
-    folders = {EvalSpec(tasks=task, backbone=name).out_dir for name in ("/a/llama", "/b/llama", "tiny-qwen3")}
+    folders = {
+        EvalSpec(tasks=task, backbones=(name,)).out_dir for name in ("/a/llama", "/b/llama", "tiny-qwen3")
+    }
     assert len(folders) == 3
     assert {len(folder.parts) for folder in folders} == {3}
 

@@ -15,7 +15,8 @@ from harness.execute.observer import Observer
 from harness.execute.process import start_server
 from harness.execute.run import run_plan, write_cells
 from harness.journal import journal_path, read_journal
-from harness.plan import NO_WEIGHTS, Plan
+from harness.plan import Plan
+from harness.planned_models import NO_WEIGHTS
 from harness.records import Failed, Ok, Record
 from harness.store import Store, load_records
 from harness.worker import read_cell

@@ -207,14 +207,14 @@ def test_a_cell(folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pyte
     few = functools.partial(measure_latency, repeats=Repeats(least=2, most=2))
     monkeypatch.setattr(cell, "measure_latency", few)
     registry.discover()
-    known = list(registry.tasks)
+    known = registry.tasks.names()
     registry.tasks.add(NAME, Pictures, __name__)
     try:
         spec = EvalSpec(
             tasks=(TaskSpec.parse(f"{NAME}:clips=2"),),
             frames=(2,),
             resolutions=((56, 64),),
-            backbone=str(folder("qwen")),
+            backbones=(str(folder("qwen")),),
             trust_remote_code=True,
             out=tmp_path / "run",
             cache_dir=tmp_path / "cache",

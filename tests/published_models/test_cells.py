@@ -41,7 +41,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     few = functools.partial(measure_latency, repeats=Repeats(least=2, most=2))
     monkeypatch.setattr(cell, "measure_latency", few)
     registry.discover()
-    known = list(registry.tasks)
+    known = registry.tasks.names()
     registry.tasks.add(NAME, Pictures, __name__)
     yield
     registry.tasks.keep(known)
@@ -54,7 +54,7 @@ def spec(checkpoint: Folder, tmp_path: Path) -> Callable[..., EvalSpec]:
             "tasks": (TaskSpec.parse(f"{NAME}:clips=2"),),
             "frames": (2,),
             "resolutions": ((56, 64),),
-            "backbone": str(checkpoint(kind)),
+            "backbones": (str(checkpoint(kind)),),
             "batch": 2,
             "out": tmp_path / "run",
             "cache_dir": tmp_path / "cache",
@@ -137,7 +137,7 @@ def test_what_makes_no_sense_is_skipped_with_the_reason(spec: Spec) -> None:
     assert skipped[METHOD, 0] is None
     assert "own fusion; leave out --methods" in str(skipped["casa", 0])
     assert "one set of weights" in str(skipped[METHOD, 1])
-    plan = make_plan(spec("mllama", methods=methods, backbone="tiny-qwen3", weights="random"))
+    plan = make_plan(spec("mllama", methods=methods, backbones=("tiny-qwen3",), weights="random"))
     assert "tiny-qwen3 is none; give --backbone hub:ORG/NAME" in str(plan.cells[1].skip)
 
 

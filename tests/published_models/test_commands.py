@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.published_models.families import FAMILIES
 from tests.cli.test_end_to_end import PLUGIN
 
+ROOT = Path(__file__).parents[2]
 MAIN = "from harness.cli import main; main()"
 
 
@@ -42,6 +47,26 @@ def test_a_checkpoint_is_a_row_of_a_report(checkpoint: Callable[[str], Path], tm
     assert "1 measured already" in second.stderr
     assert json.loads(second.stdout)[0]["started_at"] == measured["started_at"]
     assert "published" in (tmp_path / "run" / "report" / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_guide_s_command_over_several_backbones(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    guide = (ROOT / "docs" / "published_models.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```bash\n(.*)\n```", guide)
+    folder = checkpoint("smolvlm").parent
+    checkpoint("qwen2_5_vl")
+    words = shlex.split(command.replace("CHECKPOINTS", str(folder)).replace("RUN", str(tmp_path / "run")))
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *words[1:]], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out: casa on smolvlm@" in done.stderr
+    with (tmp_path / "run" / "report" / "tables" / "models.csv").open(encoding="utf-8") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"casa", "smolvlm", "qwen2_5_vl"}
+    assert all(", n " in row[task] for row in rows.values() for task in ("videoqa", "multi_image"))
 
 
 def test_the_list_names_the_classes_and_what_cannot_be_streamed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness.counting import store as counted_store
 from harness.counting.records import COUNT_SCHEMA
 from harness.counting.store import load_counted
-from harness.records import SCHEMA_VERSION, Failed, Ok, Record
+from harness.records import SCHEMA_VERSION, Failed, Measures, Ok, Record
 from harness.report.command import reproduce
 from harness.report.frame import records_to_frame
 from harness.store import UPGRADES, Store, load_records
@@ -17,6 +17,8 @@ from harness.store import UPGRADES, Store, load_records
 CORPUS = Path(__file__).parent / "corpus"
 RUNS = sorted(CORPUS.glob("v*"))
 COUNTED = sorted(CORPUS.glob("counted_v*"))
+LATER = CORPUS / "later_v2"
+"""Written when schema 2 had fields that v2 was written without; all of them have a default."""
 
 
 def test_every_version_has_its_corpus_and_every_older_one_its_upgrade() -> None:
@@ -70,6 +72,41 @@ def test_cells_are_named_as_in_schema_1() -> None:
     """Otherwise an earlier run would be measured again from the start."""
     digests = [{path.stem for path in (run / "records").iterdir()} for run in RUNS]
     assert all(names == digests[0] for names in digests)
+
+
+def answered(run: Path) -> list[tuple[Record, Measures]]:
+    return [(one, one.outcome.measures) for one in whole(run) if isinstance(one.outcome, Ok)]
+
+
+def test_what_schema_2_did_not_tell_at_first_has_a_default() -> None:
+    texts = "".join(path.read_text() for path in (CORPUS / "v2" / "records").iterdir())
+    assert not any(f'"{name}"' in texts for name in ("aggregates", "trust_remote_code", "task_places"))
+    for record, measures in answered(CORPUS / "v2"):
+        assert measures.aggregates == {}
+        assert record.inputs is not None
+        assert (record.inputs.trust_remote_code, record.inputs.task_places) == (False, {})
+        samples = Store(CORPUS / "v2").samples(record.key.digest)
+        assert {(one.reason, one.frames_digest) for one in samples} == {(None, None)}
+
+
+def test_what_was_added_to_schema_2_is_read_back() -> None:
+    ((record, measures),) = answered(LATER)
+    store = Store(LATER)
+    assert store.read(record.key.digest) == record
+    assert measures.aggregates == {"exact_match": 0.0, "submission": None}
+    assert record.inputs is not None
+    assert record.inputs.trust_remote_code
+    assert record.inputs.task_places == {"data": "DATA/nextqa_mc_test"}
+    samples = {one.status: one for one in store.samples(record.key.digest)}
+    assert list(samples) == ["scored", "unparsed", "error", "out_of_memory"]
+    assert samples["unparsed"].reason == "2 of 4 images were left out"
+    assert samples["error"].frames_digest is None
+    assert samples["scored"].frames_digest is not None
+    (row,) = records_to_frame([record]).to_dict("records")
+    assert (row["errors"], row["aggregates"]) == (2, '{"exact_match":0.0,"submission":null}')
+    (command,) = reproduce([record])
+    assert "+data=DATA/nextqa_mc_test --methods published " in command
+    assert command.endswith("--trust-remote-code")
 
 
 @pytest.mark.parametrize("run", COUNTED, ids=lambda run: run.name)

@@ -49,10 +49,9 @@ def test_a_specification_tells_its_inputs(here: Path) -> None:
         plugins=(here / "plugins/mine.py",),
         models=(here / "models",),
         timeout_s=5.0,
-        backbone=str(here / "b"),
     )
     content = hashlib.sha256(b"x = 1\n").hexdigest()[:16]
-    assert inputs_of(made, here / "b") == Inputs(
+    assert inputs_of(made, str(here / "b")) == Inputs(
         plugins=(PluginFile(path="plugins/mine.py", sha256=content),),
         models=("models",),
         backbone="./b",
