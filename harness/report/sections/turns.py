@@ -159,5 +159,5 @@ def _latency_table(bases: set[str], mine: Sequence[Crossing], evidence: Evidence
             for label in shown
         ),
         methods=tuple(shown),
-        source=joined(timing_source(evidence, digests, phase, base) for phase, *_, base in curves),
+        source=joined(timing_source(evidence, digests, (phase,), (base,)) for phase, *_, base in curves),
     )
