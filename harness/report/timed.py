@@ -21,7 +21,7 @@ from harness.timing.records import PHASES, Phase, Timed, TimingRecord
 
 _SHARED = ("task", "task_version", "backbone", "dtype", "device", "view_seed")
 LEAST_SIZES = 3
-"""With fewer there is no curve of times in turns."""
+"""With fewer that bear a time there is no curve of times in turns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def timed_curves(
     curves: dict[object, tuple[TimedSize, ...]] = {}
     for (other, _), sizes in series.items():
         known = curves.get(other, ())
-        if len(sizes) >= LEAST_SIZES and _times(sizes) > _times(known):
+        if sum(bool(one.times) for one in sizes) >= LEAST_SIZES and _times(sizes) > _times(known):
             curves[other] = tuple(sorted(sizes, key=lambda one: one.place))
     return curves
 

@@ -54,6 +54,9 @@ def test_three_sizes_make_a_curve_and_need_no_cells_there() -> None:
     assert found(TIMED) == {"64": [(1, 64, 64), (8, 64, 64), (32, 64, 64), (64, 64, 64)]}
     assert found(TIMED[:2]) == {}
     assert found([]) == {}
+    failed = dict.fromkeys(TIMES, made.FAILED)
+    assert found([*TIMED[:2], timing(failed, 32)]) == {}, "cells may have times where all of this failed"
+    assert len(found([*TIMED[:3], timing(failed, 64)])["64"]) == 4, "with marks at the last"
     assert found(TIMED, cells=CELLS.iloc[:0]) == {}
 
 
