@@ -185,7 +185,7 @@ def test_without_turns_nothing_is_said_of_who_is_fastest() -> None:
     (setting,) = setting_list(found)
     shown = section(setting, found)
     assert "Fastest" not in said(shown)
-    assert "they bear no order" in said(shown)
+    assert "differences between methods may be chance" in said(shown)
     assert "appended frame at" not in said(shown)
     names = [block.name for block in shown.walk() if isinstance(block, Figure)]
     assert "videoqa_accuracy_turns" not in names
