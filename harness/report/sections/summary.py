@@ -90,15 +90,15 @@ def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section |
         for setting in settings
         if (setting.cells["weights"] == "random").any()
     ]
-    unclaimed: dict[str, list[str]] = {}
+    unclaimed: dict[frozenset[str], tuple[list[str], list[str]]] = {}
     for one in found:
         single = [label for label, score in one.ranking.scores.items() if score.models < 2]
         if single and len(one.ranking.scores) > 1:
-            unclaimed.setdefault(some(sorted(single)), []).append(one.setting.title)
+            unclaimed.setdefault(frozenset(single), (single, []))[1].append(one.setting.title)
     texts += [
-        f"{listed(titles)}: no order is claimed that involves {labels}: with one model there, the spread "
-        "over seeds is not known."
-        for labels, titles in unclaimed.items()
+        f"{listed(titles)}: no order is claimed that involves {some(single)}: with one model there, the "
+        "spread over seeds is not known."
+        for single, titles in unclaimed.values()
     ]
     if not texts:
         return None
