@@ -173,3 +173,15 @@ def test_every_table_can_be_put_into_a_paper(tmp_path: Path) -> None:
     (tmp_path / "paper.tex").write_text(paper)
     compiled(tmp_path, "paper")
     shutil.rmtree(tmp_path)
+
+
+def test_a_long_name_above_a_column_is_broken_behind_its_signs() -> None:
+    name = "lmms:mvbench_action_antonym"
+    table = Table(name="t", caption="A.", columns=(Column(name),), rows=((cell("0.00 [0.00, 0.66]"),),))
+    head = next(line for line in tabular(table).splitlines() if "mvbench" in line)
+    lines = [
+        line.replace(r"\allowbreak{}", "") for line in re.findall(r"@\{\}\}(.*)\\end", head)[0].split(r"\\")
+    ]
+    assert "".join(lines).replace("\\_", "_") == name
+    assert len(lines) > 1
+    assert all(line.endswith((r"\_", ":")) for line in lines[:-1])

@@ -28,6 +28,7 @@ PROSE_PT, LEAST_PROSE_PT = 150.0, 85.0
 _LONGEST_UNBROKEN = 12
 _SHORTEST_HEAD = 8
 """Characters that a line of a column's head may always have."""
+_NAME_PARTS = re.compile(r"(?<=[_:/.+])")
 _NUMBER = re.compile("([+\N{MINUS SIGN}]?\\d[\\d,]*)(.*)")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _INTERVAL = re.compile(r"\[([^\[\], ]+), ([^\[\], ]+)\]")
@@ -117,7 +118,7 @@ def _columns(table: Table, size: float) -> list[_Column]:
             kept = [piece for piece in pieces if "\N{NO-BREAK SPACE}" in piece and len(piece) < 24]
             least = max(least, wide("m" * _LONGEST_UNBROKEN), *(wide(piece) for piece in kept), 0.0)
         natural = max(natural, *(wide(word) for word in title.split(" ") if len(word) < 24), 2 * size)
-        head = textwrap.wrap(title, max(int(natural / wide("n")), _SHORTEST_HEAD), break_on_hyphens=False)
+        head = _lines(title, max(int(natural / wide("n")), _SHORTEST_HEAD))
         natural = max(natural, *(wide(line) for line in head), 0.0)
         columns.append(
             _Column(
@@ -131,6 +132,22 @@ def _columns(table: Table, size: float) -> list[_Column]:
             )
         )
     return columns
+
+
+def _lines(title: str, most: int) -> list[str]:
+    """A column's title in lines of at most ``most`` characters: between words, else behind the signs that
+    names are made with, else anywhere."""
+    lines: list[str] = []
+    for line in textwrap.wrap(title, most, break_long_words=False, break_on_hyphens=False):
+        parts = [line] if len(line) <= most else [part for part in _NAME_PARTS.split(line) if part]
+        row = ""
+        for part in parts:
+            if row and len(row + part) > most:
+                lines += textwrap.wrap(row, most, break_on_hyphens=False)
+                row = ""
+            row += part
+        lines += textwrap.wrap(row, most, break_on_hyphens=False)
+    return lines
 
 
 def _shown(text: str, numeric: bool) -> str:
