@@ -28,7 +28,9 @@ PROSE_PT, LEAST_PROSE_PT = 150.0, 85.0
 _LONGEST_UNBROKEN = 12
 _SHORTEST_HEAD = 8
 """Characters that a line of a column's head may always have."""
-_NAME_PARTS = re.compile(r"(?<=[_:/.+])")
+_LONGEST_WHOLE = 24
+"""Characters of a part of a name, or of a word, from which on it is broken anywhere."""
+_NAME_PARTS = re.compile(r" |(?<=[_:/.+-])")
 _NUMBER = re.compile("([+\N{MINUS SIGN}]?\\d[\\d,]*)(.*)")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _INTERVAL = re.compile(r"\[([^\[\], ]+), ([^\[\], ]+)\]")
@@ -118,7 +120,8 @@ def _columns(table: Table, size: float) -> list[_Column]:
             kept = [piece for piece in pieces if "\N{NO-BREAK SPACE}" in piece and len(piece) < 24]
             least = max(least, wide("m" * _LONGEST_UNBROKEN), *(wide(piece) for piece in kept), 0.0)
         natural = max(natural, *(wide(word) for word in title.split(" ") if len(word) < 24), 2 * size)
-        head = _lines(title, max(int(natural / wide("n")), _SHORTEST_HEAD))
+        whole = [len(part) for part in _NAME_PARTS.split(title) if len(part) < _LONGEST_WHOLE]
+        head = _lines(title, max(int(natural / wide("n")), _SHORTEST_HEAD, *whole))
         natural = max(natural, *(wide(line) for line in head), 0.0)
         columns.append(
             _Column(
