@@ -35,7 +35,7 @@ def test_folder_refuses_its_short_name(name: str) -> None:
 
 @pytest.mark.parametrize("module", ["harness", "harness.cli", "harness.report"])
 def test_import_is_cheap(module: str) -> None:
-    heavy = ("torch", "transformers", "datasets", "pandas", "matplotlib", "seaborn", "sklearn", "scipy")
+    heavy = ("torch", "transformers", "datasets", "pandas", "matplotlib", "sklearn", "scipy")
     done = run_python(f"import sys, {module}; print(*[name for name in {heavy!r} if name in sys.modules])")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []

@@ -41,10 +41,10 @@ def test_what_the_harness_needs_is_well_here() -> None:
 
 
 def test_a_package_that_is_missing_or_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions(monkeypatch, seaborn=None, datasets="1.0")
+    versions(monkeypatch, plotly=None, datasets="1.0")
     finding = found("packages")
     assert finding.status == "failed"
-    assert "seaborn is not installed" in finding.detail
+    assert "plotly is not installed" in finding.detail
     assert "datasets 1.0 is not >=4" in finding.detail
     assert finding.fix == "pip install -c constraints.txt -e ."
 

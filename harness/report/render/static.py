@@ -1,14 +1,15 @@
-"""Plots as still pictures, by matplotlib and seaborn."""
+"""Plots as still pictures, by matplotlib."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from harness.report.canvas import (
@@ -19,6 +20,7 @@ from harness.report.canvas import (
     add_footer,
     add_header,
     apply,
+    lay_out,
     new_figure,
     render,
     style,
@@ -75,7 +77,7 @@ def _lines(shown: Plot, looks: Mapping[str, Look]) -> Figure:
     add_header(figure, safe(shown.title, 100), legend_entries(shown, looks))
     add_footer(figure, shown.notes)
     if any(any(one.labels) for panel in shown.panels if isinstance(panel, Lines) for one in panel.series):
-        figure.draw_without_rendering()
+        lay_out(figure)
         for axes, panel in zip(grid, shown.panels, strict=True):
             assert isinstance(panel, Lines)
             measured = [one for one in panel.series if one.role == "measured"]
@@ -118,7 +120,8 @@ def _series(axes: Axes, series: Series, looks: Mapping[str, Look]) -> None:
         return
     look = looks[series.method or ""]
     if series.role == "single":
-        axes.plot(
+        _line(
+            axes,
             x,
             y,
             linestyle="none",
@@ -130,7 +133,8 @@ def _series(axes: Axes, series: Series, looks: Mapping[str, Look]) -> None:
             zorder=2.2,
         )
     elif series.role == "counted":
-        axes.plot(
+        _line(
+            axes,
             x,
             y,
             color=look.color,
@@ -155,16 +159,18 @@ def _measured(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, look: Lo
         least, most = (np.array(bound, dtype=float) for bound in (series.x_low, series.x_high))
         axes.hlines(y, least, most, color=look.color, alpha=0.7, linewidth=1.1, zorder=2.4)
     outside = np.array(series.hollow, dtype=bool) if series.hollow else np.zeros(len(x), dtype=bool)
-    axes.plot(x, np.where(outside, np.nan, y), color=look.color, linewidth=1.4, zorder=2.5)
+    if not outside.all():
+        _line(axes, x, np.where(outside, np.nan, y), color=look.color, linewidth=1.4, zorder=2.5)
     first = np.nonzero(outside[:-1] | outside[1:])[0]
     if len(first):
         gap = np.full(len(first), np.nan)
         pairs = [np.column_stack((values[first], values[first + 1], gap)).ravel() for values in (x, y)]
-        axes.plot(*pairs, color=look.color, linestyle=EXTRAPOLATED_LINE, linewidth=1.4, zorder=2.5)
+        _line(axes, *pairs, color=look.color, linestyle=EXTRAPOLATED_LINE, linewidth=1.4, zorder=2.5)
     for hollow in (False, True):
         chosen = outside == hollow
         if chosen.any():
-            axes.plot(
+            _line(
+                axes,
                 x[chosen],
                 y[chosen],
                 linestyle="none",
@@ -175,6 +181,11 @@ def _measured(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, look: Lo
                 markeredgewidth=1.1,
                 zorder=3,
             )
+
+
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
+    """``axes.plot`` for one line on axes whose limits are set, in half of the time."""
+    axes.add_line(Line2D(x, y, **look))
 
 
 def _failures(axes: Axes, failures: Sequence[Failure], looks: Mapping[str, Look]) -> None:
@@ -217,22 +228,16 @@ def _heat_maps(shown: Plot) -> Figure:
     values = np.array([[np.nan if value is None else value for value in row] for row in panel.values])
     figure = new_figure(max(2.6 + 0.92 * len(panel.columns), 6.0), 1.9 + 0.42 * len(panel.rows))
     axes = figure.subplots()
-    sns.heatmap(
-        values,
-        ax=axes,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
-        annot=np.array(panel.texts),
-        fmt="",
-        xticklabels=False,
-        yticklabels=False,
-        annot_kws={"fontsize": 6.5},
-        linewidths=1,
-        linecolor="white",
-        cbar_kws={"label": panel.scale, "shrink": 0.8, "pad": 0.015},
-    )
-    axes.set_facecolor("#f2f2f2")
+    axes.spines[:].set_visible(False)
+    masked = np.ma.masked_invalid(values)
+    mesh = axes.pcolormesh(masked, vmin=0, vmax=1, cmap="Blues", linewidths=1, edgecolor="white")
+    axes.set(xlim=(0, values.shape[1]), ylim=(values.shape[0], 0), facecolor="#f2f2f2")
+    figure.colorbar(mesh, ax=axes, label=panel.scale, shrink=0.8, pad=0.015).outline.set_linewidth(0)
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            color = "white" if _dark(mesh.to_rgba(value)[:3]) else ".15"
+            text = panel.texts[row][column]
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=6.5)
     for row, column in zip(*np.nonzero(np.isnan(values)), strict=True):
         axes.text(column + 0.5, row + 0.5, NO_DATA, ha="center", va="center", color=FAINT, fontsize=7)
     axes.axhline(sum(method is not None for method in panel.methods), color="white", linewidth=5)
@@ -245,6 +250,14 @@ def _heat_maps(shown: Plot) -> Figure:
     figure.suptitle(safe(shown.title, 120))
     add_footer(figure, shown.notes)
     return figure
+
+
+def _dark(color: Iterable[float]) -> bool:
+    """Whether white is read better on it than black, by the relative luminance of WCAG 2."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in color
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue <= 0.408
 
 
 def _wrapped(name: str, width: int) -> str:
