@@ -64,10 +64,12 @@ counted: $(VENV)/.installed
 	$(BIN)/harness bench --mode stream --frames 256 --resolution 896 --text 20 --text-per-frame 18 \
 	  --backbone helium1-2b --methods token_insertion,vanilla_ca --out results/reference
 
-# Reference timings: every method in turns, on the reference frames, then on noise beyond what a clip has. Some ten
-# minutes on two idle cores; factors need a machine that is idle otherwise (docs/design/interleaved_timing.md).
+# Reference timings: every method in turns, on the reference frames and sizes, then on noise beyond what a clip has.
+# Some twenty minutes on two idle cores; factors need a machine that is idle otherwise (docs/design/interleaved_timing.md).
 timing: $(VENV)/.installed
 	$(BIN)/harness time --frames 1,2,4,8,16,32,64 --resolution 64 --out results/reference $(ARGS)
+	$(BIN)/harness time --frames 8 --resolution 16,32,48 --out results/reference $(ARGS)
+	$(BIN)/harness time --task multi_image --frames 1,2,4,8,16 --resolution 64 --out results/reference $(ARGS)
 	$(BIN)/harness time --synthetic --weights random --frames 1,4,16,64,128,256 --resolution 64 --out results/reference $(ARGS)
 
 # CASA's differences D1-D5 one by one, and gist tokens against pooled gists. Trains what is not trained yet.

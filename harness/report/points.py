@@ -6,7 +6,7 @@ intervals: what the sampling of questions does to one model. Its minimum and max
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ import pandas as pd
 from harness.report.frame import POINT, resolution_label
 from harness.report.text import numbered
 
+Over = Literal["frames", "resolution"]
+"""What curves are drawn against."""
 MEAN_COLUMNS = (
     "accuracy",
     "accuracy_low",

@@ -11,7 +11,8 @@ from harness.report.document import Source
 from harness.report.evidence import Evidence
 from harness.report.frame import SETTING, method_labels, resolution_label
 from harness.report.points import rows_of
-from harness.timing.frame import size_of
+from harness.report.timed import TimedSize
+from harness.timing.frame import labels_of, size_of
 
 Row = Mapping[str, object]
 Conditions = dict[str, list[object]]
@@ -71,6 +72,21 @@ def timing_source(
             evidence.export("ratios", **asked, **pairs),
             evidence.export("timings", **asked),
         ),
+        measure=(time_again(records, evidence.run),),
+    )
+
+
+def rounds_source(evidence: Evidence, sizes: Sequence[TimedSize]) -> Source:
+    """All rounds of sizes that differ in nothing else, and what failed there; of the methods in ``sizes``."""
+    records = [one.record for one in sizes]
+    digests = {one.key.digest for one in records}
+    asked = conditions([size_of(one) for one in evidence.timings], digests, _TIMING, TASK)
+    labels = zip(evidence.timings, labels_of(evidence.timings, evidence.defaults), strict=True)
+    timed = {label for one, names in labels if one.key.digest in digests for label in names}
+    shown = {label for one in sizes for label in (*one.times, *one.failed)}
+    methods: Conditions = {"method": [*sorted(shown)]} if shown < timed else {}
+    return Source(
+        records=(evidence.export("timings", **asked, **methods),),
         measure=(time_again(records, evidence.run),),
     )
 

@@ -6,19 +6,22 @@ timing record all methods took turns in one process; rounds are pairs and bear a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from harness.report.frame import Defaults, canonical
-from harness.report.points import at, rows_of
+from harness.records import Failed
+from harness.report.frame import Defaults, canonical, resolution_label
+from harness.report.points import Over, at, rows_of
 from harness.report.style import ordered
 from harness.stats.ratios import Ratio, paired_ratio
 from harness.timing.frame import labels_of
 from harness.timing.records import PHASES, Phase, Timed, TimingRecord
 
 _SHARED = ("task", "task_version", "backbone", "dtype", "device", "view_seed")
+LEAST_SIZES = 3
+"""With fewer that bear a time there is no curve of times in turns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,9 @@ class TimedSize:
 
     record: TimingRecord
     times: dict[str, Timed]
-    """By label, in the order of legends; those without cells here are left out."""
+    """By label, in the order of legends; those without cells are left out."""
+    failed: dict[str, Failed] = field(default_factory=dict)
+    """The same for methods that failed here."""
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -69,11 +74,53 @@ def timed_sizes(
     found: dict[tuple[int, int, int], TimedSize] = {}
     for record, labels in zip(timings, labels_of(timings, defaults), strict=True):
         if _same(record, setting):
-            one = _matched(record, labels, cells)
+            one = _matched(
+                record, labels, at(cells, (record.key.frames, record.key.height, record.key.width))
+            )
             known = found.get(one.place)
             if len(one.times) > 1 and (known is None or _weight(one) > _weight(known)):
                 found[one.place] = one
     return tuple(found[place] for place in sorted(found, key=lambda place: (place[1] * place[2], *place)))
+
+
+def timed_curves(
+    cells: pd.DataFrame, timings: Sequence[TimingRecord], defaults: Defaults, over: Over
+) -> dict[object, tuple[TimedSize, ...]]:
+    """What one setting's methods were timed at in turns, by resolution for curves over frames and reversed.
+
+    Everything but the size is as in :func:`timed_sizes`: a size may have no cell, since weights are the same
+    at all sizes. A curve has three sizes or more and is of one series of records, which differ in their size
+    alone; where several fit, that with the most times is taken, then the most rounds.
+    """
+    series: dict[tuple[object, str], list[TimedSize]] = {}
+    for one in _with_weights(cells, timings, defaults):
+        frames, height, width = one.place
+        other: object = resolution_label(height, width) if over == "frames" else frames
+        series.setdefault((other, one.record.key.series), []).append(one)
+    curves: dict[object, tuple[TimedSize, ...]] = {}
+    for (other, _), sizes in series.items():
+        known = curves.get(other, ())
+        if sum(bool(one.times) for one in sizes) >= LEAST_SIZES and _times(sizes) > _times(known):
+            curves[other] = tuple(sorted(sizes, key=lambda one: one.place))
+    return curves
+
+
+def _with_weights(
+    cells: pd.DataFrame, timings: Sequence[TimingRecord], defaults: Defaults
+) -> Iterator[TimedSize]:
+    """Records of two methods or more that have cells with the same weights at any size."""
+    if not len(cells):
+        return
+    setting = rows_of(cells.iloc[:1])[0]
+    for record, labels in zip(timings, labels_of(timings, defaults), strict=True):
+        if _same(record, setting):
+            one = _matched(record, labels, cells)
+            if len(one.times) + len(one.failed) > 1:
+                yield one
+
+
+def _times(sizes: Sequence[TimedSize]) -> tuple[int, int]:
+    return sum(len(one.times) for one in sizes), sum(one.record.rounds for one in sizes)
 
 
 def _weight(size: TimedSize) -> tuple[int, int]:
@@ -87,15 +134,20 @@ def _same(record: TimingRecord, setting: Mapping[str, object]) -> bool:
 
 
 def _matched(record: TimingRecord, labels: Sequence[str], cells: pd.DataFrame) -> TimedSize:
-    here = at(cells, (record.key.frames, record.key.height, record.key.width))
-    names = dict(zip(here["method"], here["method_name"], strict=True))
-    weights = set(zip(here["method"], here["weights"], strict=True))
-    times = {
+    """The methods that have a cell with these weights among ``cells``."""
+    names = dict(zip(cells["method"], cells["method_name"], strict=True))
+    weights = set(zip(cells["method"], cells["weights"], strict=True))
+    outcomes = {
         label: outcome
         for label, method, outcome in zip(labels, record.key.methods, record.outcomes, strict=True)
-        if isinstance(outcome, Timed)
-        and (label, method.weights) in weights
-        and {*PHASES} <= {*outcome.phases}
+        if (label, method.weights) in weights
     }
-    order = ordered([(label, names[label]) for label in times])
-    return TimedSize(record=record, times={label: times[label] for label in order})
+    times: dict[str, Timed] = {}
+    failed: dict[str, Failed] = {}
+    for label in ordered([(label, names[label]) for label in outcomes]):
+        outcome = outcomes[label]
+        if isinstance(outcome, Failed):
+            failed[label] = outcome
+        elif {*PHASES} <= {*outcome.phases}:
+            times[label] = outcome
+    return TimedSize(record=record, times=times, failed=failed)

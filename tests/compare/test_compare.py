@@ -378,4 +378,4 @@ def test_a_size_timed_with_trained_and_with_random_weights_is_one_size_of_each(t
         "trained",
         "random",
     }
-    assert all("(1 of 1 size told apart)" in line for line in lines)
+    assert all("(clear at 1 of 1 size)" in line for line in lines)

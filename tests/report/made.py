@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.counting.records import CountRecord, Mode
-from harness.records import Record
+from harness.records import Failed, Record
 from harness.report.document import Items, Notice, Section, Table, Text
 from harness.report.evidence import Evidence
 from harness.report.frame import kinds_to_frame, records_to_frame
-from harness.timing.records import TimingRecord
+from harness.timing.records import TimedMethod, TimingKey, TimingRecord
 from tests.counted import count_key, peak
 from tests.counted import record as counted_record
 from tests.report import synthetic as s
+from tests.timing import made as interleaved
 
 GIB = 2**30
 
@@ -34,6 +35,22 @@ def evidence(
         counted=counted,
         timings=timings,
     )
+
+
+def timing(times: Mapping[str, Sequence[float] | Failed], frames: int = 8, **changes: object) -> TimingRecord:
+    """Methods of the synthetic run, timed with the weights of its cells."""
+    methods = tuple(
+        TimedMethod(method=name, method_config=s.key(name).method_config, weights="0" * 16) for name in times
+    )
+    shared = s.key().model_dump(
+        include={"task", "task_version", "task_config", "height", "width", "backbone", "dtype", "device"}
+        | {"view_seed"}
+    )
+    key = TimingKey.model_validate(
+        {**interleaved.key().model_dump(), **shared, "methods": methods, "frames": frames} | changes
+    )
+    record = interleaved.record(dict(times))
+    return record.model_copy(update={"key": key})
 
 
 def video(

@@ -98,7 +98,8 @@ def test_what_cannot_be_loaded_is_listed(tmp_path: Path) -> None:
 def test_tasks_and_settings_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
     keys = [s.key(), s.key(task="multi image/2"), s.key(task_version=2)]
     text = build_report(store(tmp_path, [s.record(key) for key in keys])).read_text()
-    assert re.findall("^## (.*)", text, flags=re.MULTILINE)[1:4] == [
+    assert re.findall("^## (.*)", text, flags=re.MULTILINE)[1:5] == [
+        "Models and tasks",
         "multi image/2",
         "videoqa (1)",
         "videoqa (2)",

@@ -14,18 +14,25 @@ from harness.report.frame import kinds_to_frame, records_to_frame
 from harness.report.kinds import kind_table
 from harness.report.plots import memory_by_kind
 from harness.report.plots.axes import beside
-from harness.report.plots.curves import METRICS, Over, curves
+from harness.report.plots.curves import METRICS, curves
 from harness.report.plots.kinds import kinds_heatmap
 from harness.report.plots.model import HeatMap, Lines, Plot, Series, StackedBars, as_json
 from harness.report.plots.notes import notes
 from harness.report.plots.tradeoff import Cost as CostName
 from harness.report.plots.tradeoff import tradeoff
-from harness.report.points import at, over_models, reference_point
+from harness.report.points import Over, at, over_models, reference_point
+from harness.report.timed import timed_curves
 from tests.report import synthetic as s
+from tests.report.made import timing
+from tests.timing.made import around
 
 GOLDEN = Path(__file__).parent / "golden" / "plots"
 RECORDS = s.run(frames=(1, 2, 32), seeds=(0, 1))
 CELLS = records_to_frame(RECORDS)
+TIMED = [
+    timing({"token_insertion": around(frames), "vanilla_ca": around(2), "casa": around(8, seed=1)}, frames)
+    for frames in (1, 2, 32, 64)
+]
 MIB = 2**20
 
 
@@ -90,6 +97,7 @@ def heat(records: list[Record]) -> Plot:
 PLOTS: dict[str, Callable[[], Plot]] = {
     "frames": lambda: curves(CELLS, "frames", COUNTED),
     "resolution": lambda: curves(CELLS, "resolution"),
+    "frames_in_turns": lambda: curves(CELLS, "frames", timed=timed_curves(CELLS, TIMED, {}, "frames")),
     "memory": lambda: tradeoff(CELLS, "memory"),
     "latency": lambda: tradeoff(CELLS, "latency"),
     "kinds": lambda: heat(RECORDS),

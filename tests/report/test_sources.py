@@ -19,9 +19,11 @@ from harness.export import Selection, export_table
 from harness.report.contents import document
 from harness.report.document import Document, Figure, Table
 from harness.report.evidence import Evidence, gather
+from harness.report.plots.model import Lines
 from harness.report.sections import latency
 from harness.report.sources import cells_source, counted_source
 from harness.store import Store, uncollected
+from harness.timing.records import PHASES
 from harness.timing.store import open_timings, write_timing
 from tests.counted import count_key, peak
 from tests.counted import record as counted_record
@@ -105,6 +107,22 @@ def test_accuracies_are_the_means_of_the_cells_that_are_listed(shown: Shown) -> 
             place = (label, row[1].key, row[2].text)
             if row[3].key is not None or not math.isnan(means[place]):
                 assert row[3].key == pytest.approx(means[place]), place
+
+
+def test_times_in_turns_are_the_medians_of_the_rounds_that_are_listed(shown: Shown) -> None:
+    (figure,) = [block for block in shown.blocks() if block.name == "videoqa_by_frames"]
+    assert isinstance(figure, Figure)
+    (command,) = [line for line in figure.source.records if "--table timings" in line]
+    medians = frame_of(command).groupby(["phase", "method", "frames"])["ms"].median()
+    panels = [panel for panel in figure.plot.panels[2:] if isinstance(panel, Lines)]
+    drawn = {
+        (phase, one.method, x): y
+        for phase, panel in zip(PHASES, panels, strict=True)
+        for one in panel.series
+        for x, y in zip(one.x, one.y, strict=True)
+    }
+    assert len(drawn) > 100
+    assert drawn == pytest.approx(medians.to_dict())
 
 
 def test_peaks_are_those_of_the_scenarios_that_are_listed(shown: Shown) -> None:

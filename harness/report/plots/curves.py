@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,15 @@ import pandas as pd
 from harness.counting.records import CountRecord
 from harness.report.plots import hover
 from harness.report.plots.axes import beside, cost_axis, frames_axis, resolution_axis, share_axis
-from harness.report.plots.matching import counted_points
+from harness.report.plots.matching import counted_points, timed_points
 from harness.report.plots.model import Axis, Failure, Lines, Plot, Series
-from harness.report.plots.notes import notes
-from harness.report.points import TIME_PHASES, over_models, ran_out, rows_of
+from harness.report.plots.notes import notes, timed_notes
+from harness.report.points import TIME_PHASES, Over, over_models, ran_out, rows_of
 from harness.report.style import FAILURES, REFERENCES, ordered
 from harness.report.text import known, numbered
+from harness.report.timed import TimedSize
+from harness.timing.records import Phase
 
-Over = Literal["frames", "resolution"]
 MOST_FACETS = 4
 
 Point = dict[str, Any]
@@ -67,28 +68,56 @@ METRICS = (
 )
 
 
+def _in_turns(phase: Phase, label: str) -> Metric:
+    column = f"turns_{phase}"
+    return Metric(
+        column=f"{column}_ms",
+        label=f"{label} (ms),\ntimed in turns",
+        unit="ms",
+        low=f"{column}_q25_ms",
+        high=f"{column}_q75_ms",
+    )
+
+
+IN_TURNS = {
+    "ttft_ms": _in_turns("prefill", "Prefill"),
+    "per_frame_ms": _in_turns("per_frame", "Appended frame"),
+    "per_token_ms": _in_turns("per_token", "Decoded token"),
+}
+"""What is shown in the place of a time of single cells; there is no vision encoding in any of them."""
+
+
 def curves(
     cells: pd.DataFrame,
     over: Over,
     counted: Sequence[CountRecord] = (),
     defaults: Mapping[str, Mapping[str, object]] | None = None,
+    timed: Mapping[object, Sequence[TimedSize]] | None = None,
 ) -> Plot:
     """The metrics of one setting against ``over``, with a column of panels per value of the other axis.
 
     Lines are means (accuracy) or medians (cost) over models; bands are 95 % intervals over samples (accuracy)
     or quartiles of the raw times (latency); dots are single models. Peaks that ``counted`` holds for the same
-    method, backbone, dtype and size are lines of their own.
+    method, backbone, dtype and size are lines of their own. Columns that ``timed`` has a curve for show its
+    times in turns, and none of single cells.
     """
     points = rows_of(over_models(cells))
     singles = rows_of(cells[cells["outcome"] == "ok"])
-    facets = _facets(points, over)
+    facets = shown_facets(points, over)
+    timed = {facet: timed[facet] for facet in facets if facet in timed} if timed else {}
+    turns = {facet: timed_points(sizes, points) for facet, sizes in timed.items()}
     estimates = counted_points(counted, cells, defaults or {})
     panels: list[Lines] = []
-    x = frames_axis(row["frames"] for row in points) if over == "frames" else resolution_axis(points)
+    x = _x_axis(points, over)
     for metric in METRICS:
-        most = len({row["method"] for row in points if _fails(metric, row)})
-        y = _y_axis(metric, points, estimates if metric is MEMORY else [], most)
+        instead = IN_TURNS.get(metric.column)
+        alone = points if instead is None else [row for row in points if row[_other(over)] not in turns]
+        y = _y_axis(metric, alone, estimates if metric is MEMORY else [])
         for facet in facets:
+            title = _facet_name(over, facet) if len(facets) > 1 else ""
+            if instead is not None and facet in turns:
+                panels.append(_timed_panel(instead, title, facet, turns, over))
+                continue
             here = [row for row in points if row[_other(over)] == facet]
             lines = [*_levels(here, over, x)] if metric.share else []
             lines += _lines(metric, here, over)
@@ -98,7 +127,7 @@ def curves(
                 lines += _singles(metric, here, [row for row in singles if row[_other(over)] == facet], over)
             panels.append(
                 Lines(
-                    title=_facet_name(over, facet) if len(facets) > 1 else "",
+                    title=title,
                     x=x,
                     y=y,
                     series=tuple(lines),
@@ -111,7 +140,21 @@ def curves(
         title=f"{task} against {over}{single}",
         panels=tuple(panels),
         columns=len(facets) if len(facets) > 1 else 2,
-        notes=notes(cells),
+        notes=(*notes(cells), *timed_notes(cells, [one for sizes in timed.values() for one in sizes])),
+    )
+
+
+def _timed_panel(
+    metric: Metric, title: str, facet: object, turns: Mapping[object, Sequence[Point]], over: Over
+) -> Lines:
+    """Times in turns; its axes hold all columns' times, and may have sizes that no cell has."""
+    every = [row for rows in turns.values() for row in rows]
+    return Lines(
+        title=title,
+        x=_x_axis(every, over),
+        y=_y_axis(metric, every, []),
+        series=tuple(_lines(metric, turns[facet], over)),
+        failures=tuple(_failures(metric, turns[facet], over)),
     )
 
 
@@ -123,7 +166,7 @@ def _at(over: Over) -> str:
     return "frames" if over == "frames" else "side_px"
 
 
-def _facets(points: Sequence[Point], over: Over) -> list[object]:
+def shown_facets(points: Sequence[Point], over: Over) -> list[object]:
     """Values of the other axis in order that have a curve; evenly spaced ones where there are too many.
 
     A value with a single size is no curve, and left out unless there is nothing else.
@@ -249,7 +292,12 @@ def _kinds(row: Point) -> list[str]:
     return row["failures"].split(", ") if row["failed"] else ["out_of_memory"]
 
 
-def _y_axis(metric: Metric, points: Sequence[Point], estimates: Sequence[Point], failing: int) -> Axis:
+def _x_axis(points: Sequence[Point], over: Over) -> Axis:
+    return frames_axis(row["frames"] for row in points) if over == "frames" else resolution_axis(points)
+
+
+def _y_axis(metric: Metric, points: Sequence[Point], estimates: Sequence[Point]) -> Axis:
+    failing = len({row["method"] for row in points if _fails(metric, row)})
     if metric.share:
         return share_axis(metric.label, failing)
     columns = [name for name in (metric.column, metric.low, metric.high) if name]

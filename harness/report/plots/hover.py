@@ -12,6 +12,9 @@ _TIMES = {
     "ttft_ms": "time to first token",
     "per_frame_ms": "time per appended frame",
     "per_token_ms": "time per decoded token",
+    "turns_prefill_ms": "prefill without vision encoding",
+    "turns_per_frame_ms": "time per appended frame",
+    "turns_per_token_ms": "time per decoded token",
 }
 
 
@@ -73,7 +76,10 @@ def _value(row: dict[str, Any], column: str) -> str:
     if column in _TIMES:
         name = column.removesuffix("_ms")
         low, high = row.get(f"{name}_q25_ms"), row.get(f"{name}_q75_ms")
-        return f"{_TIMES[column]} {number(row[column])} ms, quartiles [{number(low)}, {number(high)}]"
+        text = f"{_TIMES[column]} {number(row[column])} ms, quartiles [{number(low)}, {number(high)}]"
+        if column.startswith("turns_"):
+            text += f"\ntimed in turns, median of {numbered(row['rounds'], 'round')}"
+        return text
     text = f"accuracy {share(row['accuracy'])}, 95 % {interval(row['accuracy_low'], row['accuracy_high'])}"
     text += f", n = {row['questions']:,.0f}" if known(row["questions"]) else ""
     if "accuracy_min" in row and row["models"] > 1:

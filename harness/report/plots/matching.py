@@ -1,4 +1,4 @@
-"""Counted peaks that stand for the same thing as a setting's measured ones."""
+"""Counted peaks and times in turns that stand for the same thing as a setting's cells, as points."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pandas as pd
 
 from harness.counting.records import CountRecord
 from harness.report.frame import method_labels, resolution_label
+from harness.report.timed import TimedSize
+from harness.timing.records import PHASES
 
 
 def counted_points(
@@ -44,3 +46,48 @@ def counted_points(
             }
         )
     return max(variants.values(), key=len, default=[])
+
+
+def timed_points(sizes: Sequence[TimedSize], points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A point per size and method, with ``turns_PHASE_ms`` and its quartiles; None for one that failed.
+
+    It is extrapolated where one of the cells' ``points`` with the same resolution and no more frames is.
+    """
+    names = {row["method"]: row["method_name"] for row in points}
+    found: list[dict[str, Any]] = []
+    for size in sizes:
+        frames, height, width = size.place
+        outside = {
+            row["method"]
+            for row in points
+            if row["extrapolated"]
+            and (row["height"], row["width"]) == (height, width)
+            and row["frames"] <= frames
+        }
+        for label in (*size.times, *size.failed):
+            failure = size.failed.get(label)
+            values: dict[str, float | None] = {}
+            for phase in PHASES:
+                low = middle = high = None
+                if failure is None:
+                    timing = size.times[label].phases[phase].timing
+                    middle, (low, high) = timing.median_ms, timing.quartiles_ms
+                column = f"turns_{phase}"
+                values |= {f"{column}_ms": middle, f"{column}_q25_ms": low, f"{column}_q75_ms": high}
+            found.append(
+                {
+                    "method": label,
+                    "method_name": names[label],
+                    "frames": frames,
+                    "resolution": resolution_label(height, width),
+                    "side_px": math.sqrt(height * width),
+                    "models": 1,
+                    "rounds": size.record.rounds,
+                    "extrapolated": label in outside,
+                    "failed": int(failure is not None),
+                    "failures": "" if failure is None else failure.failure,
+                    "out_of_memory": "",
+                    **values,
+                }
+            )
+    return found

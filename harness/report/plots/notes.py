@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from harness.report.points import numeric, rows_of
+from harness.report.style import ordered
 from harness.report.text import listed, numbered
+from harness.report.timed import TimedSize
 
 
 def notes(cells: pd.DataFrame) -> tuple[str, ...]:
@@ -29,6 +33,31 @@ def notes(cells: pd.DataFrame) -> tuple[str, ...]:
         f"torch {' / '.join(torch)}; " + "; ".join(versions),
         f"{_range(ok['questions'], 'question')} from {_range(ok['clips'], 'clip')} per cell; "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}",
+    )
+
+
+def timed_notes(cells: pd.DataFrame, sizes: Sequence[TimedSize]) -> tuple[str, ...]:
+    """Where the times of ``sizes`` come from, and which of the cells' methods have none."""
+    if not sizes:
+        return ()
+    records = [one.record for one in sizes]
+    where = {
+        " + ".join(part for part in (one.environment.cpu, one.environment.gpu) if part)
+        + f", {numbered(one.key.threads, 'thread')}, commit {(one.environment.commit or 'unknown')[:10]}"
+        + ("+dirty" if one.environment.dirty is True else "")
+        for one in records
+    }
+    rounds = listed([str(count) for count in sorted({one.rounds for one in records})])
+    seeds = listed([str(seed) for seed in sorted({one.key.seed for one in records})])
+    known = {label for one in sizes for label in (*one.times, *one.failed)}
+    names = dict(zip(cells["method"], cells["method_name"], strict=True))
+    missing = [label for label in ordered(list(names.items())) if label not in known]
+    busy = sum(one.crowded for one in records)
+    return (
+        f"times in turns: {'; '.join(sorted(where))}; {rounds} rounds in one process a size, seed {seeds}, "
+        "without vision encoding",
+        *([f"load above the number of processors at {busy} of {len(records)} timings"] if busy else []),
+        *([f"not timed in turns: {listed(missing)}"] if missing else []),
     )
 
 

@@ -16,14 +16,14 @@ from harness.report.frame import SETTING, settings
 from harness.report.kinds import KindTable, kind_table
 from harness.report.made import made, made_section
 from harness.report.metrics import metrics_table
-from harness.report.plots.curves import curves
+from harness.report.plots.curves import curves, shown_facets
 from harness.report.plots.kinds import kinds_heatmap
 from harness.report.plots.model import Plot
 from harness.report.plots.tradeoff import tradeoff
 from harness.report.plots.turns import in_turns
-from harness.report.points import at, numeric, over_models, place_name, reference_point
+from harness.report.points import Over, at, numeric, over_models, place_name, reference_point, rows_of
 from harness.report.setting_words import near_chance, setting_in_words
-from harness.report.sources import PLACE, cells_source, joined, timing_source
+from harness.report.sources import PLACE, cells_source, joined, rounds_source, timing_source
 from harness.report.tables import (
     accuracy_table,
     comparison_table,
@@ -32,7 +32,7 @@ from harness.report.tables import (
     kinds_table,
     overview_table,
 )
-from harness.report.timed import TimedSize, timed_sizes
+from harness.report.timed import TimedSize, timed_curves, timed_sizes
 from harness.timing.records import PHASES
 
 _Given = ParamSpec("_Given")
@@ -40,6 +40,10 @@ IN_TURNS = (
     "Accuracy against the time of the prefill, timed in turns and divided by one method's; bars are 95 % "
     "intervals. A ring: no other method has a prefill no longer and an accuracy no lower, and clearly so in "
     "one of them"
+)
+TURNS = (
+    " (times: medians with quartiles over rounds in which the methods took turns, in one process a size, "
+    "without vision encoding)"
 )
 
 
@@ -154,38 +158,37 @@ def _curves(setting: Setting, evidence: Evidence) -> Section | None:
     if not (cells["outcome"] == "ok").any():
         return None
     source = _source(setting, evidence)
-    what = "Accuracy, peak memory and times of single cells against"
-    blocks: list[Block] = [
-        _figure(
-            f"{setting.stem}_by_frames",
-            f"{what} frames",
-            source,
-            curves,
-            cells,
-            "frames",
-            evidence.counted,
-            evidence.defaults,
-        )
-    ]
-    if cells["resolution"].nunique() > 1:
-        blocks.append(
-            _figure(
-                f"{setting.stem}_by_resolution",
-                f"{what} resolution",
-                source,
-                curves,
-                cells,
-                "resolution",
-                evidence.counted,
-                evidence.defaults,
-            )
-        )
+    overs: tuple[Over, ...] = ("frames", "resolution") if cells["resolution"].nunique() > 1 else ("frames",)
+    blocks = [_curves_over(over, setting, evidence, source) for over in overs]
     if numeric(points["accuracy"]).notna().any():
         blocks.append(made("the table of accuracies", accuracy_table, points, setting.stem, source))
     blocks.append(made("the table of costs", cost_table, points, setting.stem, source))
     if points.loc[points["models"] > 0, "frames"].nunique() > 1:
         blocks.append(made("the table of growth", growth_table, points, setting.stem, source))
     return Section(title="Against frames and resolution", blocks=tuple(blocks))
+
+
+def _curves_over(over: Over, setting: Setting, evidence: Evidence, source: Source) -> Block:
+    """The figure against ``over``, with times in turns where there are curves of them."""
+    found = timed_curves(setting.cells, evidence.timings, evidence.defaults, over)
+    facets = shown_facets(rows_of(setting.points), over)
+    timed = {facet: found[facet] for facet in facets if facet in found}
+    caption = f"Accuracy, peak memory and times of single cells against {over}"
+    if timed:
+        where = "" if len(timed) == len(facets) else "; times of single cells where a panel does not say so"
+        caption = f"Accuracy, peak memory and times in turns against {over}{TURNS}{where}"
+        source = joined([source, *(rounds_source(evidence, sizes) for sizes in timed.values())])
+    return _figure(
+        f"{setting.stem}_by_{over}",
+        caption,
+        source,
+        curves,
+        setting.cells,
+        over,
+        evidence.counted,
+        evidence.defaults,
+        timed,
+    )
 
 
 def _trade_offs(setting: Setting, evidence: Evidence) -> Section | None:
