@@ -51,13 +51,15 @@ class Answers:
     def questions_needed(self) -> int | None:
         """About how many questions would tell a difference of this size at 5 % in 80 % of cases.
 
-        None where there is no difference to tell, or where the interval has no width to scale.
+        None where there is no difference to tell, where the interval has no width to scale, or where as many
+        were asked: then clips or models are too few.
         """
         spread = (self.difference.high - self.difference.low) / (2 * float(ndtri(1 - LEVEL / 2)))
         if self.difference.mean == 0 or spread == 0:
             return None
         wanted = (float(ndtri(1 - LEVEL / 2)) + float(ndtri(POWER))) * spread / abs(self.difference.mean)
-        return math.ceil(self.difference.questions * wanted**2)
+        needed = math.ceil(self.difference.questions * wanted**2)
+        return needed if needed > self.difference.questions else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

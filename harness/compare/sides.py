@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,8 @@ def _side(run: Path, text: str, methods: Mapping[str, tuple[Record, ...]], *, al
         backbone = _backbone(wanted, f"backbone of {label} in {str(run)!r}", found)
         found = tuple(record for record in found if record.key.backbone == backbone)
     name = f"{label}{ON}{backbone}" if backbone else label
+    if not at and {record.key.method for record in found} == {METHOD}:
+        backbone = _only({record.key.backbone for record in found})
     return Side(
         name=name if alone else f"{run}{SEPARATOR}{name}",
         label=label,
@@ -95,6 +97,11 @@ def _side(run: Path, text: str, methods: Mapping[str, tuple[Record, ...]], *, al
         records=found,
         backbone=backbone,
     )
+
+
+def _only(backbones: Collection[str]) -> str | None:
+    """A published model is on one backbone, its own: its name names that too, where it is the only one."""
+    return next(iter(backbones)) if len(backbones) == 1 else None
 
 
 def _published(methods: Iterable[Sequence[Record]]) -> tuple[Record, ...]:

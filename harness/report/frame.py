@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from harness.plan import MethodKey
+from harness.plan import MethodKey, method_label
+from harness.published_models import METHOD
 from harness.records import Accuracy, Failed, Inputs, Measures, Memory, Ok, Record, Skipped, Timing
 from harness.spec import NamedSpec
 
@@ -158,7 +159,8 @@ def method_labels(keys: Sequence[MethodKey], defaults: Defaults = MappingProxyTy
     """One label per key.
 
     Where the method's defaults are known, its name as on the command line: alone or with the fields that were
-    set. Else the name alone where a method has one config, or with the fields that differ.
+    set. Else the name alone where a method has one config, or with the fields that differ. A published model
+    is called by its checkpoint.
     """
     configs: dict[str, list[dict[str, object]]] = {}
     for key in keys:
@@ -166,10 +168,26 @@ def method_labels(keys: Sequence[MethodKey], defaults: Defaults = MappingProxyTy
         if key.method_config not in seen:
             seen.append(key.method_config)
     return [
-        _as_set(key, defaults[key.method])
+        method_label(key)
+        if key.method == METHOD
+        else _as_set(key, defaults[key.method])
         if key.method in defaults
         else _as_differing(key, configs[key.method])
         for key in keys
+    ]
+
+
+def _cell_labels(records: Sequence[Record], defaults: Defaults) -> list[str]:
+    """One label per record; published models that share a name are told apart by their backbones."""
+    keys = [record.key for record in records]
+    labels = method_labels(keys, defaults)
+    backbones: dict[str, set[str]] = {}
+    for key, label in zip(keys, labels, strict=True):
+        if key.method == METHOD:
+            backbones.setdefault(label, set()).add(key.backbone)
+    return [
+        f"{label} on {key.backbone}" if len(backbones.get(label, ())) > 1 else label
+        for key, label in zip(keys, labels, strict=True)
     ]
 
 
@@ -315,7 +333,7 @@ def cell_rows(
     ``defaults`` see :func:`method_labels`.
     """
     rows = []
-    labels = method_labels([record.key for record in records], defaults)
+    labels = _cell_labels(records, defaults)
     for record, label in zip(records, labels, strict=True):
         row = _identity(record, label) | {"clips": (clips or {}).get(record.key.digest)}
         match record.outcome:
@@ -343,7 +361,7 @@ def kind_rows(
 ) -> list[dict[str, object]]:
     """One row per successful record and kind of question: what identifies it and :data:`KIND_COLUMNS`."""
     rows = []
-    labels = method_labels([record.key for record in records], defaults)
+    labels = _cell_labels(records, defaults)
     for record, label in zip(records, labels, strict=True):
         if isinstance(record.outcome, Ok):
             known = _identity(record, label)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.published_models import METHOD
+
 SHIPPED = (
     "token_insertion",
     "vanilla_ca",
@@ -118,8 +120,9 @@ class Look:
 def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
     """The look of each (label, method name): colour by name; a further config has another marker.
 
-    Where all are configs of one method, colour is by label.
+    Where all are configs of one method, colour is by label, as it is for published models.
     """
+    labels = [(label, label if name == METHOD else name) for label, name in labels]
     if len(labels) > 2 and len({name for _, name in labels}) == 1:
         labels = [(label, label) for label, _ in labels]
     others = sorted({name for _, name in labels} - set(SHIPPED))

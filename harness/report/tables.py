@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.published_models import METHOD
 from harness.report.comparisons import Comparison
 from harness.report.document import Cell, Column, Row, Source, Table, cell
 from harness.report.kinds import KindTable
@@ -59,7 +60,7 @@ def accuracy_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) ->
 
 def cost_table(points: pd.DataFrame, stem: str, source: Source = NOWHERE) -> Table:
     """Memory, latency, FLOPs and parameters."""
-    smallest = points["parameters"].min()
+    smallest = _smallest(points)
     rows = _in_order(points)
     return Table(
         name=f"{stem}_cost",
@@ -132,7 +133,7 @@ def overview_table(
     Times are ratios where methods were ``timed`` in turns, else those of single cells.
     """
     by_method = {(growth.method, growth.resolution): growth for growth in growths(points)}
-    smallest = points["parameters"].min()
+    smallest = _smallest(points)
     rows = _in_order(at(points, place))
     cells: list[Row] = []
     for row in rows:
@@ -374,5 +375,11 @@ def ratio_cell(ratio: float, low: float, high: float) -> Cell:
     return cell(f"{number(ratio)}{spread}", ratio)
 
 
-def _parameters(count: float, smallest: float) -> Cell:
-    return _number(count, f"{count:,.0f} ({100 * (count / smallest - 1):+.1f} %)")
+def _smallest(points: pd.DataFrame) -> float | None:
+    """What parameters are compared with: the fewest of the fused models, None among published ones."""
+    return None if (points["method_name"] == METHOD).any() else float(points["parameters"].min())
+
+
+def _parameters(count: float, smallest: float | None) -> Cell:
+    more = "" if smallest is None else f" ({100 * (count / smallest - 1):+.1f} %)"
+    return _number(count, f"{count:,.0f}{more}")

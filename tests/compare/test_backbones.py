@@ -49,12 +49,20 @@ def test_a_published_model_beside_a_method(run: Path) -> None:
 
 
 def test_without_backbones_none_is_compared_across_and_the_way_is_named(run: Path) -> None:
-    result = compared("alpha", "published [checkpoint=large]", run)
+    result = compared("alpha", "large", run)
     assert result.places == ()
     assert 'backbone "' in result.refused[0]
     assert "METHOD@BACKBONE" in result.refused[0]
-    one_side = compared("alpha@tiny", "published [checkpoint=large]", run)
+    one_side = compared("alpha", "large@large", run)
     assert one_side.places == ()
+
+
+def test_the_name_of_a_published_model_names_its_backbone(run: Path) -> None:
+    result = compared("alpha@tiny", "large", run)
+    assert result.second.name == "large"
+    assert len(result.places) == 1
+    assert compared("small", "large", run).places == ()
+    assert len(compared("small@small@ffff0000", "large", run).places) == 1
 
 
 def test_a_name_that_fits_none_or_several_lists_them(run: Path) -> None:

@@ -93,6 +93,15 @@ def test_a_small_difference_is_not_claimed_and_says_what_it_would_take(tmp_path:
     assert "would take about" in verdict(compared(tmp_path))[0]
 
 
+def test_no_number_of_questions_is_asked_for_that_was_asked_already(tmp_path: Path) -> None:
+    cell(tmp_path, "alpha", lambda index: float(index % 10 < 7))
+    cell(tmp_path, "beta", lambda index: float(index % 10 < 2))
+    overall = compared(tmp_path).places[0].overall
+    assert overall is not None
+    assert overall.difference.mean == pytest.approx(0.5)
+    assert overall.questions_needed is None
+
+
 def test_seeds_that_disagree_are_not_claimed(tmp_path: Path) -> None:
     for seed, right in enumerate((0.95, 0.95, 0.4)):
         cell(tmp_path, "alpha", rate(seed, right), seed=seed)

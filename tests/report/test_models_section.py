@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from harness.records import Record
-from harness.report.sections.models import section
+from harness.report.sections.models import SEVERAL_BACKBONES, section
+from harness.report.sections.summary import section as summary
+from harness.report.sections.task import section as task_section
+from harness.report.sections.task import setting_list
 from tests.measured import memory_of
 from tests.report import synthetic as s
 from tests.report.made import body, evidence, said, table
@@ -16,10 +20,8 @@ CHARTS = {"task": "lmms:charts", "task_config": {"fingerprint": "a"}}
 
 def published(name: str, **changes: Any) -> Record:
     config = {"checkpoint": name, "times": "own", "choices": True}
-    weights = changes.pop("weights", "1" * 16)
-    return s.record(
-        s.key("published", method_config=config, backbone=f"{name}@0123abcd", weights=weights, **changes)
-    )
+    values = {"backbone": f"{name}@0123abcd", "weights": "1" * 16} | changes
+    return s.record(s.key("published", method_config=config, **values))
 
 
 def several() -> list[Record]:
@@ -46,7 +48,7 @@ def test_rows_are_models_and_columns_are_tasks() -> None:
         ["token_insertion", "tiny", "trained"],
         ["casa", "tiny", "trained"],
         ["large", "large@0123abcd", "random"],
-        ["small", "small@0123abcd", "trained"],
+        ["small", "small@0123abcd", "published"],
     ]
     assert "4 frames, 64 pixels" in found.caption
 
@@ -126,3 +128,46 @@ def test_the_command_lists_and_measures_what_is_shown() -> None:
     trained, random = found.source.measure
     assert "--backbone tiny,small@0123abcd" in trained
     assert "--weights random" in random
+
+
+def test_published_models_of_a_task_share_a_section_and_titles_name_the_backbone() -> None:
+    found = setting_list(evidence(several()))
+    assert [one.title for one in found] == [
+        "lmms:charts on tiny",
+        "lmms:charts with published models",
+        "videoqa on tiny",
+        "videoqa with published models",
+    ]
+    assert [one.stem for one in found][:2] == ["lmms_charts_on_tiny", "lmms_charts_with_published_models"]
+    charts = found[1]
+    assert list(charts.points["method"].unique()) == ["large", "small"]
+    assert set(charts.cells["backbone"]) == {"large@0123abcd", "small@0123abcd"}
+    text = said(task_section(charts, evidence(several())))
+    assert "backbone large@0123abcd and small@0123abcd" in text
+    assert SEVERAL_BACKBONES in text
+    assert "(+0.0 %)" not in text
+    alone = setting_list(evidence([published("small"), published("small", **CHARTS)]))
+    assert [one.title for one in alone] == ["lmms:charts", "videoqa"]
+
+
+def test_published_models_of_one_name_stay_apart() -> None:
+    records = [published("small"), published("small", backbone="small@ffff0000")]
+    (setting,) = setting_list(evidence(records))
+    assert list(setting.points["method"]) == ["small on small@0123abcd", "small on small@ffff0000"]
+    assert set(setting.points["models"]) == {1}
+    assert setting.kinds is not None
+    assert set(setting.kinds.low.index) == set(setting.points["method"])
+
+
+def test_the_summary_takes_published_models_for_no_method() -> None:
+    given = evidence(several())
+    text = said(summary(given, setting_list(given)))
+    assert "Measured: 2 methods on tiny, and 2 published models, large and small (" in text
+    asked = re.findall(r"--methods (\S+)", text)
+    assert [sorted(one.split(",")) for one in asked] == [["casa:gists=2", "token_insertion"]] * len(asked)
+    assert asked
+    given = evidence([published("small", frames=frames) for frames in (1, 4)])
+    text = said(summary(given, setting_list(given)))
+    assert "Measured: 1 published model, small (" in text
+    assert "trained with up to" not in text
+    assert "harness bench" not in text

@@ -63,8 +63,8 @@ class Ranked:
 
 
 def ranked(settings: Sequence[Setting]) -> list[Ranked]:
-    """The settings of trained models with an accuracy; the one that was shown the most frames leads, then the
-    one with the most questions."""
+    """The settings of trained models with an accuracy, those of published models last; the one that was shown
+    the most frames leads, then the one with the most questions."""
     found = []
     for setting in settings:
         if setting.place is None or (setting.cells["weights"] == "random").any():
@@ -73,8 +73,9 @@ def ranked(settings: Sequence[Setting]) -> list[Ranked]:
         if made is not None:
             found.append(Ranked(setting=setting, ranking=made))
 
-    def size(one: Ranked) -> tuple[float, float]:
-        return one.setting.cells["frames"].max(), numeric(one.setting.cells["questions"]).max()
+    def size(one: Ranked) -> tuple[bool, float, float]:
+        cells = one.setting.cells
+        return not one.setting.published, cells["frames"].max(), numeric(cells["questions"]).max()
 
     return sorted(found, key=size, reverse=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.published_models import METHOD
 from harness.report.document import Text
 from harness.report.evidence import Evidence
 from harness.report.points import numeric
@@ -33,7 +34,8 @@ def introduction(evidence: Evidence) -> list[Text]:
 def _measured(ok: pd.DataFrame) -> str:
     """Models, tasks, machines and days of the cells that were measured."""
     random = bool((ok["weights"] == "random").all())
-    trained = ok[ok["extrapolated"].eq(other=False)]["frames"]
+    whole = ok["method_name"] == METHOD
+    trained = ok[ok["extrapolated"].eq(other=False) & ~whole]["frames"]
     parts = [parameters_text(numeric(ok["parameters"]))]
     if random:
         parts.append("random weights")
@@ -47,9 +49,21 @@ def _measured(ok: pd.DataFrame) -> str:
         for task, count in questions.items()
     ]
     return (
-        f"Measured: {numbered(ok['method'].nunique(), 'method')} on {listed(sorted(set(ok['backbone'])))} "
+        f"Measured: {_models(ok[~whole], ok[whole])} "
         f"({', '.join(parts)}) with {listed(tasks)}, {_machines(ok)}, {_days(ok['started_at'])}."
     )
+
+
+def _models(fused: pd.DataFrame, whole: pd.DataFrame) -> str:
+    """Fusion methods with their backbones, and published models by name."""
+    parts = []
+    if len(fused):
+        backbones = listed(sorted(set(fused["backbone"])))
+        parts.append(f"{numbered(fused['method'].nunique(), 'method')} on {backbones}")
+    if len(whole):
+        names = sorted(set(whole["method"]))
+        parts.append(f"{numbered(len(names), 'published model')}, {listed(names)}")
+    return ", and ".join(parts)
 
 
 def _machines(ok: pd.DataFrame) -> str:

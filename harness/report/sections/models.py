@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.plan import method_label
 from harness.published_models import METHOD
 from harness.report.document import Block, Cell, Column, Notice, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
@@ -87,7 +86,6 @@ def section(evidence: Evidence) -> Section | None:
 def _grid(evidence: Evidence) -> _Grid:
     cells = evidence.cells.assign(random=evidence.cells["weights"] == "random")
     points: dict[tuple[Id, Id, Place], Point] = {}
-    names = _names(evidence)
     for random, same in cells.groupby("random", sort=True):
         for values, setting in settings(same):
             for point in rows_of(over_models(setting)):
@@ -97,8 +95,7 @@ def _grid(evidence: Evidence) -> _Grid:
     rows = _unique(points, _ROW, _row_order)
     columns = _unique(points, _COLUMN, lambda one: _id(one, _COLUMN))
     titles = _told_apart(list(columns.values()), "task", _task_settings)
-    named = [{**one, "named": names[one["method"]]} for one in rows.values()]
-    models = _told_apart(named, "named", _row_settings)
+    models = _told_apart(list(rows.values()), "method", _row_settings)
     measured = {row for (row, _, _), point in points.items() if point["models"]}
     return _Grid(
         points,
@@ -112,16 +109,8 @@ def _grid(evidence: Evidence) -> _Grid:
 
 def _weights(point: Point, measured: bool) -> str:
     """A model that was never measured may have none."""
-    return "random" if point["random"] else "trained" if measured else NO_DATA
-
-
-def _names(evidence: Evidence) -> dict[object, str]:
-    """What a row is called, by the method's label: a published model by its checkpoint."""
-    labels = dict(zip(evidence.cells["digest"], evidence.cells["method"], strict=True))
-    return {
-        labels[digest]: method_label(record.key) if record.key.method == METHOD else labels[digest]
-        for digest, record in evidence.by_digest.items()
-    }
+    given = "published" if point["method_name"] == METHOD else "trained"
+    return "random" if point["random"] else given if measured else NO_DATA
 
 
 def _unique(

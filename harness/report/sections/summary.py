@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.plan import MethodKey
+from harness.published_models import METHOD
 from harness.report.again import methods_option
 from harness.report.counted import Peaks, scenes, video_peaks
 from harness.report.document import Block, Commands, Items, Notice, Section, Text
@@ -89,13 +90,16 @@ def _accuracy(settings: Sequence[Setting], found: Sequence[Ranked]) -> Section |
         for setting in settings
         if (setting.cells["weights"] == "random").any()
     ]
+    unclaimed: dict[frozenset[str], tuple[list[str], list[str]]] = {}
     for one in found:
         single = [label for label, score in one.ranking.scores.items() if score.models < 2]
         if single and len(one.ranking.scores) > 1:
-            texts.append(
-                f"{one.setting.title}: no order is claimed that involves {some(single)}: with one model "
-                "there, the spread over seeds is not known."
-            )
+            unclaimed.setdefault(frozenset(single), (single, []))[1].append(one.setting.title)
+    texts += [
+        f"{listed(titles)}: no order is claimed that involves {some(single)}: with one model there, the "
+        "spread over seeds is not known."
+        for single, titles in unclaimed.values()
+    ]
     if not texts:
         return None
     blocks: list[Block] = [Text(BRACKETS)] if found else []
@@ -183,10 +187,11 @@ def _methods(cells: pd.DataFrame) -> str:
 
 
 def _missing(evidence: Evidence, counted: Sequence[Peaks], found: Sequence[Ranked]) -> Section | None:
-    """The commands that add what this run does not have; none for a run without records."""
+    """The commands that add what this run does not have; none for a run without fusion methods."""
     keys: list[MethodKey] = [record.key for record in evidence.records]
     keys += [record.key for record in evidence.counted]
     keys += [method for record in evidence.timings for method in record.key.methods]
+    keys = [key for key in keys if key.method != METHOD]
     if not keys:
         return None
     methods = shlex.join(["--methods", methods_option(keys)])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec
 
 import pandas as pd
 
+from harness.published_models import METHOD
 from harness.report.comparisons import Comparison, compare
 from harness.report.document import Block, Figure, Items, Notice, Section, Source, Table, Text
 from harness.report.evidence import Evidence
@@ -22,6 +23,7 @@ from harness.report.plots.model import Plot
 from harness.report.plots.tradeoff import tradeoff
 from harness.report.plots.turns import in_turns
 from harness.report.points import Over, at, numeric, over_models, place_name, reference_point, rows_of
+from harness.report.sections.models import SEVERAL_BACKBONES
 from harness.report.setting_words import near_chance, setting_in_words
 from harness.report.sources import PLACE, cells_source, joined, rounds_source, timing_source
 from harness.report.tables import (
@@ -32,10 +34,13 @@ from harness.report.tables import (
     kinds_table,
     overview_table,
 )
+from harness.report.text import listed
 from harness.report.timed import TimedSize, timed_curves, timed_sizes
 from harness.timing.records import PHASES
 
 _Given = ParamSpec("_Given")
+PUBLISHED = "published models"
+"""Stands for the backbones of a section that compares several of them."""
 IN_TURNS = (
     "Accuracy against the time of the prefill, timed in turns and divided by one method's; bars are 95 % "
     "intervals. A ring: no other method has a prefill no longer and an accuracy no lower, and clearly so in "
@@ -66,32 +71,43 @@ class Setting:
     """Sizes at which methods took turns, so that their times are compared."""
 
     @property
+    def published(self) -> bool:
+        """Whether it is about published models, whose fusion is their own."""
+        return bool((self.cells["method_name"] == METHOD).any())
+
+    @property
     def timed_here(self) -> TimedSize | None:
         """The timing at the place where methods are compared."""
         return next((one for one in self.timed if one.place == self.place), None)
 
 
 def setting_list(evidence: Evidence) -> list[Setting]:
-    """The settings of a run in a stable order; those of the same task are numbered."""
-    found = list(settings(evidence.cells))
-    tasks = [str(values["task"]) for values, _ in found]
+    """The settings of a run in a stable order: of a task first the fused models, a backbone each, then all
+    published models."""
+    own = dict(zip(evidence.cells["digest"], evidence.cells["backbone"], strict=True))
+    whole = set(evidence.cells.loc[evidence.cells["method_name"] == METHOD, "backbone"])
+    found = list(settings(_as_one(evidence.cells, whole)))
+    found.sort(key=lambda one: (str(one[0]["task"]), one[0]["backbone"] in {PUBLISHED, *whole}))
+    names = _names([values for values, _ in found])
+    kinds = _as_one(evidence.kinds, whole)
     stems: list[str] = []
     result = []
-    for index, (values, cells) in enumerate(found):
-        task = tasks[index]
-        stems.append(_stem(task, stems))
+    for index, (values, rows) in enumerate(found):
+        name = names[index]
+        stems.append(_stem(name, stems))
+        cells = rows.assign(backbone=rows["digest"].map(own))
         points = over_models(cells)
         place = reference_point(points)
         here = at(cells, place) if place is not None else cells.iloc[:0]
         result.append(
             Setting(
-                title=task if tasks.count(task) == 1 else f"{task} ({tasks[: index + 1].count(task)})",
+                title=name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})",
                 stem=stems[-1],
                 values=values,
                 cells=cells,
                 points=points,
                 place=place,
-                kinds=kind_table(_same_setting(evidence.kinds, values), place) if place is not None else None,
+                kinds=kind_table(_same_setting(kinds, values), place) if place is not None else None,
                 comparisons=tuple(compare(here, evidence.samples)),
                 timed=timed_sizes(cells, evidence.timings, evidence.defaults),
             )
@@ -99,12 +115,35 @@ def setting_list(evidence: Evidence) -> list[Setting]:
     return result
 
 
+def _as_one(frame: pd.DataFrame, whole: Collection[str]) -> pd.DataFrame:
+    """The frame with one name for the backbones ``whole`` of published models where they are several: what is
+    compared of them is the model as it is."""
+    if len(whole) < 2:
+        return frame
+    return frame.assign(backbone=frame["backbone"].where(~frame["backbone"].isin(whole), PUBLISHED))
+
+
+def _names(found: Sequence[Mapping[str, object]]) -> list[str]:
+    """The task of each setting, with the backbone where the task has several."""
+    backbones: dict[object, set[object]] = {}
+    for values in found:
+        backbones.setdefault(values["task"], set()).add(values["backbone"])
+    return [
+        str(values["task"])
+        if len(backbones[values["task"]]) == 1
+        else f"{values['task']} {'with' if values['backbone'] == PUBLISHED else 'on'} {values['backbone']}"
+        for values in found
+    ]
+
+
 def section(setting: Setting, evidence: Evidence) -> Section:
     """The section of one setting."""
     blocks: list[Block] = [
-        Text(_setting_line(setting.values)),
+        Text(_setting_line(setting)),
         made("the summary", _summary, setting),
     ]
+    if setting.cells["backbone"].nunique() > 1:
+        blocks.append(Text(SEVERAL_BACKBONES))
     if setting.place is not None:
         blocks.append(made("the overview", _overview, setting, evidence))
     parts = [
@@ -281,14 +320,16 @@ def _source(setting: Setting, evidence: Evidence, *, here: bool = False, table: 
     return cells_source(evidence, set(setting.cells["digest"]), table)
 
 
-def _setting_line(setting: Mapping[str, object]) -> str:
-    shown = {name: value for name, value in setting.items() if name != "task" and value != "{}"}
+def _setting_line(setting: Setting) -> str:
+    shown = {name: value for name, value in setting.values.items() if name != "task" and value != "{}"}
+    if shown["backbone"] == PUBLISHED:
+        shown["backbone"] = listed(sorted(set(setting.cells["backbone"])))
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
-def _stem(task: str, taken: list[str]) -> str:
-    """A file name for a task; numbered where another section has it."""
-    base = re.sub(r"[^A-Za-z0-9-]+", "_", task).strip("_")[:60] or "task"
+def _stem(name: str, taken: list[str]) -> str:
+    """A file name for a section; numbered where another section has it."""
+    base = re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")[:60] or "task"
     number = 1
     stem = base
     while stem in taken:
