@@ -206,11 +206,11 @@ def _name_errors(records: Sequence[Record], out: Path) -> None:
         shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")
         say(
             f"warning: questions about {len(samples)} sample(s) of {task} could not be asked or scored "
-            f"and do not count: {one_line(shown)}{_commonest(reasons[task])}"
+            f"and do not count: {one_line(shown)}{commonest_reason(reasons[task])}"
         )
 
 
-def _commonest(reasons: Counter[str]) -> str:
+def commonest_reason(reasons: Counter[str]) -> str:
     """The reason that most questions have, or nothing where none has one."""
     reason = next((one for one, _ in reasons.most_common() if one), None)
     if reason is None:
