@@ -209,7 +209,7 @@ def _modules(value: object) -> set[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(_TAGGED.sub(r'"\g<0>"', path.read_text(encoding="utf-8")), _LOADER)  # noqa: S506
+        document = yaml.load(_TAGGED.sub(r'"\g<0>"', path.read_text(encoding="utf-8")), _LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InfrastructureError(f"{path.name} of lmms-eval cannot be read ({error}); {RECIPE}") from error
     return document if isinstance(document, dict) else {}
