@@ -19,9 +19,10 @@ from harness.records import Outcome, Record
 from harness.report import build
 from harness.report.canvas import Drawing
 from harness.report.contents import document
+from harness.report.document import Document
 from harness.report.evidence import gather
 from harness.report.render import html, markdown
-from harness.report.render.drawing import draw_all
+from harness.report.render.drawing import Drawers, Drawn
 from harness.report.style import SHIPPED
 from harness.store import Store
 from tests.report import synthetic
@@ -67,11 +68,17 @@ def measure(folder: Path, out: Path) -> None:
 
     evidence = timed("load", lambda: gather(folder))
     whole = timed("document", lambda: document(evidence, ()))
-    drawings = timed("pictures", lambda: draw_all(whole))
+    drawings = timed("pictures", lambda: _drawn(whole))
     pictures = {name: drawing.webp for name, drawing in drawings.items() if isinstance(drawing, Drawing)}
     timed("page", lambda: html.render(whole, pictures))
     timed("markdown", lambda: markdown.render(whole))
     timed("whole report", lambda: build.build_report(folder, out))
+
+
+def _drawn(whole: Document) -> dict[str, Drawn]:
+    """Every picture, with the start of the processes that draw."""
+    with Drawers() as drawers:
+        return {name: drawing.result() for name, drawing in drawers.begin(whole).items()}
 
 
 def _cpu_s() -> float:

@@ -30,6 +30,7 @@ from harness.spec import (
 if TYPE_CHECKING:
     from harness.records import Record
 
+_LONGEST_REASON = 160
 _NAMED = 5
 
 Texts = list[str] | None
@@ -187,24 +188,34 @@ def _say_skipped(reasons: Iterable[str | None]) -> None:
 
 
 def _name_errors(records: Sequence[Record], out: Path) -> None:
-    """Say once per task which samples have questions that count for nothing."""
+    """Say once per task which samples have questions that count for nothing, and what most of them met."""
     from harness.records import Ok
     from harness.store import Store
 
     named: dict[str, dict[str, None]] = {}
+    reasons: dict[str, Counter[str]] = {}
     for record in records:
         accuracy = record.outcome.measures.accuracy if isinstance(record.outcome, Ok) else None
         if accuracy is not None and accuracy.errors:
             with contextlib.suppress(OSError, ValueError):
                 answered = Store(out).samples(record.key.digest)
-                wrong = [one.sample for one in answered if one.status in ("error", "out_of_memory")]
-                named.setdefault(record.key.task, {}).update(dict.fromkeys(wrong))
+                wrong = [one for one in answered if one.status in ("error", "out_of_memory")]
+                named.setdefault(record.key.task, {}).update(dict.fromkeys(one.sample for one in wrong))
+                reasons.setdefault(record.key.task, Counter()).update(one.reason or "" for one in wrong)
     for task, samples in named.items():
         shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")
         say(
             f"warning: questions about {len(samples)} sample(s) of {task} could not be asked or scored "
-            f"and do not count: {one_line(shown)}"
+            f"and do not count: {one_line(shown)}{commonest_reason(reasons[task])}"
         )
+
+
+def commonest_reason(reasons: Counter[str]) -> str:
+    """The reason that most questions have, or nothing where none has one."""
+    reason = next((one for one, _ in reasons.most_common() if one), None)
+    if reason is None:
+        return ""
+    return f" ({'most often: ' if len(reasons) > 1 else ''}{one_line(reason)[:_LONGEST_REASON]})"
 
 
 def _print_worker_commands(spec: EvalSpec) -> None:

@@ -19,7 +19,7 @@ from harness.report.frame import SETTING, settings
 from harness.report.made import made
 from harness.report.points import over_models
 from harness.report.render import html
-from harness.report.render.drawing import draw_all
+from harness.report.render.drawing import Drawers
 from harness.report.render.texts import FOLDER, stale, texts
 from harness.report.text import csv_cell
 from harness.store import uncollected
@@ -57,18 +57,24 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
 
 def _made(run_dir: Path) -> dict[str, bytes]:
     """The content of every file, the texts last."""
-    evidence = gather(run_dir)
-    whole = document(evidence, LISTED)
-    tried = draw_all(whole)
-    whole = without_failed(whole, tried)
+    with Drawers() as drawers:
+        evidence = gather(run_dir)
+        whole = document(evidence, LISTED)
+        drawn = drawers.begin(whole)
+        # While the pictures are drawn. The texts need no picture, only to know that all could be drawn.
+        data = data_files(evidence)
+        written = texts(whole)
+        tried = {name: drawing.result() for name, drawing in drawn.items()}
     drawings = {name: drawing for name, drawing in tried.items() if isinstance(drawing, Drawing)}
+    if len(drawings) < len(tried):
+        whole = without_failed(whole, tried)
+        written = texts(whole)
     files: dict[str, bytes] = {}
     for name, drawing in drawings.items():
         files |= {f"{name}.png": drawing.png, f"{name}.svg": drawing.svg}
-    files |= data_files(evidence)
     pictures = {name: drawing.webp for name, drawing in drawings.items()}
-    files[PAGE] = html.render(whole, pictures).encode()
-    return files | texts(whole)
+    page = html.render(whole, pictures).encode()
+    return files | data | {PAGE: page} | written
 
 
 def data_files(evidence: Evidence) -> dict[str, bytes]:

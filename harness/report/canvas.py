@@ -10,6 +10,7 @@ from io import BytesIO, StringIO
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -75,29 +76,41 @@ class Drawing:
     webp: bytes
 
 
+def lay_out(figure: Figure) -> None:
+    """Settle where everything stands, without drawing it."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+
+
 def render(figure: Figure) -> Drawing:
     """Draw the figure; it is laid out once for all formats."""
-    bitmap, vector = BytesIO(), StringIO()
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    vector = StringIO()
     with style():
-        figure.draw_without_rendering()
-        # Without an engine nothing is drawn twice; "none" would leave one that does nothing.
+        lay_out(figure)
+        # Without an engine nothing is laid out again; "none" would leave one that does nothing.
         figure.set_layout_engine(None)
-        figure.savefig(bitmap, format="png", dpi=DPI, metadata={"Software": None})
+        canvas.draw()  # type: ignore[no-untyped-call]
         figure.savefig(vector, format="svg", metadata={"Date": None})
     lines = [line.rstrip() for line in vector.getvalue().splitlines()]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
+    bitmap = BytesIO()
+    image.save(bitmap, "PNG", compress_level=4, dpi=(DPI, DPI))
     return Drawing(
         png=bitmap.getvalue(),
         svg=("\n".join(lines) + "\n").encode(),
-        webp=_small(bitmap.getvalue()),
+        webp=_small(image),
     )
 
 
-def _small(png: bytes) -> bytes:
+def _small(image: Image.Image) -> bytes:
     """The picture as WebP, a fraction of the PNG.
 
     Fewer colours without loss take as much, and merge those of methods.
     """
-    image = Image.open(BytesIO(png)).convert("RGB")
     scale = min(1.0, MOST_PIXELS / image.width)
     size = round(image.width * scale), round(image.height * scale)
     image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -81,11 +82,13 @@ def place_labels(
     assert figure is not None
     per_point = figure.dpi / 72
     marks = [axes.transData.transform((x, y)) for x, y, _, _ in labels]
-    covered = [
-        Bbox.from_bounds(x - 3 * per_point, y - 3 * per_point, 6 * per_point, 6 * per_point)
-        for x, y in map(axes.transData.transform, points)
-    ]
-    taken = [*covered, *(text.get_window_extent() for text in axes.texts)]
+    reach = 3 * per_point
+    covered = [(x - reach, y - reach, x + reach, y + reach) for x, y in map(axes.transData.transform, points)]
+    texts = [text.get_window_extent().extents for text in axes.texts]
+    # A row each: left, foot, right, top; filled as labels are placed.
+    taken = np.full((len(covered) + len(texts) + len(labels), 4), np.nan)
+    count = len(covered) + len(texts)
+    taken[:count] = np.reshape([*covered, *texts], (count, 4))
     for (x, y, text, color), mark in zip(labels, marks, strict=True):
         label = axes.annotate(
             plot(text),
@@ -102,9 +105,17 @@ def place_labels(
             left, foot = mark[0] + dx * per_point - size.width / 2, mark[1] + dy * per_point - size.height / 2
             box = Bbox.from_bounds(left, foot, size.width, size.height)
             inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
-            if inside and not any(box.overlaps(other) for other in taken):
+            if inside and not _overlap(box, taken[:count]):
                 label.set_position((dx, dy))
-                taken.append(box)
+                taken[count] = box.extents
+                count += 1
                 break
         else:
             label.remove()
+
+
+def _overlap(box: Bbox, taken: np.ndarray) -> bool:
+    """Whether the box touches any of those, given as rows of left, foot, right and top."""
+    left, foot, right, top = taken.T
+    meets = (box.x0 <= right) & (left <= box.x1) & (box.y0 <= top) & (foot <= box.y1)
+    return bool(meets.any())

@@ -22,20 +22,21 @@ def doubt(record: Record) -> str | None:
     for name in ("frames", "height", "width"):
         if not 1 <= getattr(key, name) <= _LARGEST_SIDE:
             return f"{name} is {_short(getattr(key, name))}; it lies between 1 and {_LARGEST_SIDE}"
-    for where, value in () if _plain(record) else _numbers(record, ""):
+    plain = _plain(record)
+    for where, value in () if plain else _numbers(record, ""):
         if isinstance(value, int) and not -_GREATEST <= value <= _GREATEST:
             return f"{where} is {_short(value)}, more than 64 bits hold"
     if isinstance(record.outcome, Ok):
-        return _doubt_measures(record.outcome.measures)
+        return _doubt_measures(record.outcome.measures, plain=plain)
     return None
 
 
-def _doubt_measures(measures: Measures) -> str | None:
+def _doubt_measures(measures: Measures, *, plain: bool) -> str | None:
     shares = {"accuracy": measures.accuracy, **{f"accuracy of {k!r}": v for k, v in measures.by_kind.items()}}
     for name, accuracy in shares.items():
         if accuracy is not None and any(not 0 <= share <= 1 for share in _shares(accuracy)):
             return f"{name[:60]} holds a share outside 0 to 1"
-    for where, value in () if _plain(measures) else _numbers(measures, ""):
+    for where, value in () if plain else _numbers(measures, ""):
         if value < 0:
             return f"{where} is {_short(value)}, less than nothing"
     return None
@@ -72,7 +73,11 @@ def _plain(value: object) -> bool:
         return all(map(_plain, vars(value).values()))
     if isinstance(value, dict):
         return all(map(_plain, value.values()))
-    return all(map(_plain, value)) if isinstance(value, tuple) else True
+    if not isinstance(value, tuple):
+        return True
+    if value and {*map(type, value)} <= {int, float}:
+        return bool(min(value) >= 0 and max(value) <= _GREATEST)
+    return all(map(_plain, value))
 
 
 def _numbers(value: object, where: str) -> Iterator[tuple[str, float]]:

@@ -145,11 +145,15 @@ def at(points: pd.DataFrame, place: tuple[int, int, int]) -> pd.DataFrame:
     ].reset_index(drop=True)
 
 
+def _values(column: pd.Series) -> list[Any]:
+    """The column's values as Python has them."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "bif":
+        return column.tolist()
+    return [value.item() if isinstance(value, np.generic) else value for value in column.astype(object)]
+
+
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries; column by column, which takes a third of what pandas takes for it."""
     names = [str(name) for name in frame.columns]
-    columns = [
-        [value.item() if isinstance(value, np.generic) else value for value in column.astype(object)]
-        for _, column in frame.items()
-    ]
+    columns = [_values(column) for _, column in frame.items()]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from harness.cli.eval import commonest_reason
 from harness.plan import CellJob
 from harness.registry import BrokenPlugin
 from harness.store import load_records
@@ -242,3 +244,10 @@ def test_help_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_commonest_reason_of_questions_that_do_not_count_is_named() -> None:
+    reasons = Counter({"": 9, "ValueError: a score of 2.0 is not in 0..1": 2, "RuntimeError: no file": 1})
+    assert commonest_reason(reasons) == " (most often: ValueError: a score of 2.0 is not in 0..1)"
+    assert commonest_reason(Counter({"RuntimeError: no file": 3})) == " (RuntimeError: no file)"
+    assert commonest_reason(Counter({"": 3})) == ""

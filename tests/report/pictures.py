@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import pytest
 
 from harness.report import build
 from harness.report.canvas import Drawing
 from harness.report.document import Document, Figure
+from harness.report.render.drawing import Drawers, Drawn
 
 
 def leave_out(patch: pytest.MonkeyPatch) -> None:
     """Let every figure have a picture that none draws."""
 
-    def draw_all(whole: Document) -> dict[str, Drawing]:
-        names = [block.name for block in whole.walk() if isinstance(block, Figure)]
-        return {name: Drawing(png=b"png", svg=b"svg", webp=b"webp") for name in names}
+    patch.setattr(build, "Drawers", Undrawn)
 
-    patch.setattr(build, "draw_all", draw_all)
+
+class Undrawn(Drawers):
+    """Starts no process and draws nothing."""
+
+    def __init__(self) -> None:
+        """Nothing to start."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+    def begin(self, whole: Document) -> dict[str, Future[Drawn]]:
+        """The same picture for every figure."""
+        drawings: dict[str, Future[Drawn]] = {}
+        for block in whole.walk():
+            if isinstance(block, Figure):
+                drawings[block.name] = Future()
+                drawings[block.name].set_result(Drawing(png=b"png", svg=b"svg", webp=b"webp"))
+        return drawings

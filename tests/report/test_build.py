@@ -189,7 +189,6 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_rest(
     def broken(*_: object) -> Drawing:
         raise ArithmeticError("no such axis")
 
-    monkeypatch.setattr(drawing, "FEW", 99)
     monkeypatch.setattr(drawing, "picture", broken)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     store(tmp_path, [s.record(s.key())])

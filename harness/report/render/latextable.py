@@ -83,7 +83,8 @@ def long_tables(table: Table, note: str = "") -> Iterator[str]:
     """
     pieces = _fitted(table)
     for number, fit in enumerate(pieces):
-        columns = [_columns(table, fit.size[1])[index] for index in fit.indexes]
+        every = _columns(table, fit.size[1])
+        columns = [every[index] for index in fit.indexes]
         caption = shortened(table.caption, LONGEST_CELL)
         caption += f" Columns, part {number + 1} of {len(pieces)}." if len(pieces) > 1 else ""
         count = sum(2 if _split(column, at) else 1 for column, at in zip(columns, fit.widths, strict=True))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from harness.report.canvas import (
@@ -19,6 +21,7 @@ from harness.report.canvas import (
     add_footer,
     add_header,
     apply,
+    lay_out,
     new_figure,
     render,
     style,
@@ -75,7 +78,7 @@ def _lines(shown: Plot, looks: Mapping[str, Look]) -> Figure:
     add_header(figure, safe(shown.title, 100), legend_entries(shown, looks))
     add_footer(figure, shown.notes)
     if any(any(one.labels) for panel in shown.panels if isinstance(panel, Lines) for one in panel.series):
-        figure.draw_without_rendering()
+        lay_out(figure)
         for axes, panel in zip(grid, shown.panels, strict=True):
             assert isinstance(panel, Lines)
             measured = [one for one in panel.series if one.role == "measured"]
@@ -118,7 +121,8 @@ def _series(axes: Axes, series: Series, looks: Mapping[str, Look]) -> None:
         return
     look = looks[series.method or ""]
     if series.role == "single":
-        axes.plot(
+        _line(
+            axes,
             x,
             y,
             linestyle="none",
@@ -130,7 +134,8 @@ def _series(axes: Axes, series: Series, looks: Mapping[str, Look]) -> None:
             zorder=2.2,
         )
     elif series.role == "counted":
-        axes.plot(
+        _line(
+            axes,
             x,
             y,
             color=look.color,
@@ -155,16 +160,18 @@ def _measured(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, look: Lo
         least, most = (np.array(bound, dtype=float) for bound in (series.x_low, series.x_high))
         axes.hlines(y, least, most, color=look.color, alpha=0.7, linewidth=1.1, zorder=2.4)
     outside = np.array(series.hollow, dtype=bool) if series.hollow else np.zeros(len(x), dtype=bool)
-    axes.plot(x, np.where(outside, np.nan, y), color=look.color, linewidth=1.4, zorder=2.5)
+    if not outside.all():
+        _line(axes, x, np.where(outside, np.nan, y), color=look.color, linewidth=1.4, zorder=2.5)
     first = np.nonzero(outside[:-1] | outside[1:])[0]
     if len(first):
         gap = np.full(len(first), np.nan)
         pairs = [np.column_stack((values[first], values[first + 1], gap)).ravel() for values in (x, y)]
-        axes.plot(*pairs, color=look.color, linestyle=EXTRAPOLATED_LINE, linewidth=1.4, zorder=2.5)
+        _line(axes, *pairs, color=look.color, linestyle=EXTRAPOLATED_LINE, linewidth=1.4, zorder=2.5)
     for hollow in (False, True):
         chosen = outside == hollow
         if chosen.any():
-            axes.plot(
+            _line(
+                axes,
                 x[chosen],
                 y[chosen],
                 linestyle="none",
@@ -175,6 +182,11 @@ def _measured(axes: Axes, series: Series, x: np.ndarray, y: np.ndarray, look: Lo
                 markeredgewidth=1.1,
                 zorder=3,
             )
+
+
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
+    """``axes.plot`` for one line on axes whose limits are set, in half of the time."""
+    axes.add_line(Line2D(x, y, **look))
 
 
 def _failures(axes: Axes, failures: Sequence[Failure], looks: Mapping[str, Look]) -> None:
