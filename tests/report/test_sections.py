@@ -136,6 +136,14 @@ def test_published_tables_are_marked_and_never_hold_figures_of_this_run() -> Non
     assert ours[0].caption.startswith("Not comparable, and no check: ")
 
 
+def test_without_a_published_method_nothing_stands_beside() -> None:
+    found = evidence([s.record(s.key(name)) for name in ("token_insertion", "pruning")])
+    section = published.section(found, setting_list(found))
+    assert section is not None
+    names = [block.name for block in section.walk() if isinstance(block, Table)]
+    assert names == [f"published_{name}" for name in published_tables.names()]
+
+
 def test_a_session_that_was_counted_stands_beside_the_published_one() -> None:
     scenario = published_tables.equals("casa_v2_streaming_h100").scenario
     assert scenario is not None

@@ -161,6 +161,8 @@ def _relative(
     figures = frame.set_index("model").select_dtypes("number")
     changes = 100 * (figures / figures.loc[equals.baseline] - 1).mean(axis="columns")
     models = [model for model in figures.index if model in equals.methods and model != equals.baseline]
+    if not any(equals.methods[model] in one.ranking.scores for one in here for model in models):
+        return None
     sizes = [size for one in here for size in one.parameters]
     labels = {base, *(equals.methods[model] for model in models)}
     return Table(
