@@ -62,7 +62,7 @@ def test_a_hostile_report_hides_and_turns_nothing(folder: Path) -> None:
         assert not re.search(
             "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069\u200b\ufeff]", text
         )
-        assert "[U+202E]" in text
+        assert "[U+202E]" in text.replace("\\allowbreak{}", "")
 
 
 def test_long_texts_are_shortened_and_whole_in_the_csv(folder: Path) -> None:
