@@ -154,7 +154,7 @@ def _answers(result: PairResult, stream: TextIO) -> None:
 
     from harness.cli.table import new_table, show_table
     from harness.compare.words import difference_text, seeds_text
-    from harness.report.frame import resolution_label
+    from harness.report.labels import resolution_label
 
     kinds = len(result.places) <= KINDS_UP_TO
     table = new_table(stream)
@@ -190,7 +190,7 @@ def _costs(result: PairResult, stream: TextIO) -> None:
     from rich.text import Text
 
     from harness.cli.table import NONE, new_table, show_table
-    from harness.report.frame import resolution_label
+    from harness.report.labels import resolution_label
 
     def pair(found: Bytes | None, unit: int) -> list[str]:
         if found is None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from harness.compare.places import Filters
 from harness.compare.sides import Side
-from harness.report.frame import resolution_label
-from harness.report.labels import default_configs
+from harness.report.labels import default_configs, resolution_label
 from harness.store import Problem
 from harness.timing.frame import ratios
 from harness.timing.records import SYNTHETIC

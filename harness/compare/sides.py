@@ -14,7 +14,7 @@ from harness.errors import UsageError, unknown
 from harness.plan import method_label
 from harness.published_models import METHOD
 from harness.records import Record
-from harness.report.frame import method_labels
+from harness.report.labels import method_labels
 from harness.store import Problem, load_records
 
 DEFAULT_RUN = Path("results/reference")

@@ -9,8 +9,8 @@ from harness.counting.records import Cost, CountRecord, NotCounted, Peak
 from harness.counting.store import FOLDER, load_counted
 from harness.errors import UsageError
 from harness.plan import method_label
-from harness.report.frame import first_line, resolution_label
-from harness.report.labels import default_configs
+from harness.report.frame import first_line
+from harness.report.labels import default_configs, resolution_label
 from harness.store import Problem
 
 

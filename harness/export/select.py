@@ -11,7 +11,7 @@ from harness import settings
 from harness.errors import UsageError
 from harness.export.where import Row, Where, unknown_value
 from harness.records import Failed, Ok, Skipped
-from harness.report.frame import resolution_label
+from harness.report.labels import resolution_label
 from harness.spec import check_choice, parse_ints, parse_resolutions
 
 T = TypeVar("T")

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UsageError
-from harness.report.frame import Defaults
-from harness.report.labels import default_configs
+from harness.report.labels import Defaults, default_configs
 from harness.report.points import rows_of
 from harness.store import Problem
 from harness.timing.frame import ratios, timings_to_frame

@@ -12,8 +12,8 @@ from harness.errors import UsageError
 from harness.plan import MethodKey
 from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
 from harness.records import Record
-from harness.report.frame import resolution_label
 from harness.report.grids import Backbone, Grid, grids_of, over_backbones
+from harness.report.labels import resolution_label
 from harness.settings import build_config, changed, join
 from harness.spec import DEFAULT_BACKBONE, EvalSpec, MethodSpec, NamedSpec, TaskSpec
 

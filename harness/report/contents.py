@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.report.document import Document, Notice, Section
 from harness.report.evidence import Evidence
-from harness.report.frame import method_labels
+from harness.report.labels import method_labels
 from harness.report.made import made, made_section
 from harness.report.sections import latency, memory, models, provenance, published, summary, task
 from harness.report.style import ordered

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from harness.counting.records import CountKey, CountRecord, NotCounted, Peak
-from harness.report.frame import Defaults, method_labels, resolution_label
+from harness.report.labels import Defaults, method_labels, resolution_label
 from harness.report.style import ordered
 from harness.report.text import numbered
 

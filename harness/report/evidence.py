@@ -14,8 +14,8 @@ from harness.counting.store import FOLDER as COUNTED
 from harness.counting.store import load_counted
 from harness.records import Ok, Record, SampleOutcome
 from harness.report.comparisons import Samples
-from harness.report.frame import Defaults, kinds_to_frame, records_to_frame
-from harness.report.labels import default_configs
+from harness.report.frame import kinds_to_frame, records_to_frame
+from harness.report.labels import Defaults, default_configs
 from harness.report.plausible import doubt, misfit
 from harness.settings import join
 from harness.store import Problem, Store, load_records

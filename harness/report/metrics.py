@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.report.document import Cell, Column, Source, Table, cell
-from harness.report.frame import resolution_label
+from harness.report.labels import resolution_label
 from harness.report.points import rows_of
 from harness.report.style import ordered
 from harness.report.text import NO_DATA, known, number

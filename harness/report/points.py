@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from harness.report.frame import POINT, resolution_label
+from harness.report.frame import POINT
+from harness.report.labels import resolution_label
 from harness.report.text import numbered
 
 Over = Literal["frames", "resolution"]

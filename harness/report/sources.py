@@ -9,7 +9,8 @@ from harness.report.again import count_again, time_again
 from harness.report.command import reproduce
 from harness.report.document import Source
 from harness.report.evidence import Evidence
-from harness.report.frame import SETTING, method_labels, resolution_label
+from harness.report.frame import SETTING
+from harness.report.labels import method_labels, resolution_label
 from harness.report.points import rows_of
 from harness.report.timed import TimedSize
 from harness.timing.frame import labels_of, size_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from harness.records import Failed
-from harness.report.frame import Defaults, canonical, resolution_label
+from harness.report.labels import Defaults, canonical, resolution_label
 from harness.report.points import Over, at, rows_of
 from harness.report.style import ordered
 from harness.stats.ratios import Ratio, paired_ratio

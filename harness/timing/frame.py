@@ -12,7 +12,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from harness.records import Failed
-from harness.report.frame import Defaults, method_labels, resolution_label
+from harness.report.labels import Defaults, method_labels, resolution_label
 from harness.stats.ratios import paired_ratio
 from harness.timing.labels import numbered
 from harness.timing.records import PHASES, Timed, TimingRecord
@@ -61,7 +61,7 @@ def timings_to_frame(
 ) -> pd.DataFrame:
     """One row per method, phase and round, or one per method that failed: :data:`TIMING_COLUMNS`.
 
-    For ``defaults`` see :func:`harness.report.frame.method_labels`.
+    For ``defaults`` see :func:`harness.report.labels.method_labels`.
     """
     rows: list[dict[str, object]] = []
     for record, labels in zip(records, labels_of(records, defaults), strict=True):

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from harness.records import Ok, Timing
-from harness.report.frame import CELL_COLUMNS, kinds_to_frame, method_labels, records_to_frame, settings
+from harness.report.frame import CELL_COLUMNS, kinds_to_frame, records_to_frame, settings
+from harness.report.labels import method_labels
 from harness.report.points import at, over_models, reference_point
 from tests.measured import known, memory_of
 from tests.report import synthetic as s

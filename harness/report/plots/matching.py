@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.counting.records import CountRecord
-from harness.report.frame import method_labels, resolution_label
+from harness.report.labels import method_labels, resolution_label
 from harness.report.timed import TimedSize
 from harness.timing.records import PHASES
 

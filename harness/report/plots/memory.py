@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from harness.counting.records import CountKey, CountRecord, Peak
-from harness.report.frame import Defaults, method_labels, resolution_label
+from harness.report.labels import Defaults, method_labels, resolution_label
 from harness.report.plots.model import Axis, Layer, Plot, StackedBars
 from harness.report.style import ordered
 from harness.report.text import number, numbered

@@ -7,7 +7,7 @@ from collections import defaultdict
 from harness.counting.records import CountRecord
 from harness.report.document import Column, Source, Table, cell
 from harness.report.evidence import Evidence
-from harness.report.frame import method_labels
+from harness.report.labels import method_labels
 from harness.report.points import rows_of
 from harness.report.sources import cells_source, counted_source
 from harness.report.text import numbered

@@ -10,7 +10,7 @@ from harness.report.advice import CARDS
 from harness.report.counted import Peaks, Scene, memory_crossings, scenes, video_peaks
 from harness.report.document import Block, Cell, Column, Figure, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
-from harness.report.frame import resolution_label
+from harness.report.labels import resolution_label
 from harness.report.made import made
 from harness.report.orders import Declared, declared_orders
 from harness.report.plots import memory_by_kind

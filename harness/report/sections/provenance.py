@@ -21,7 +21,7 @@ from harness.report.document import (
     cell,
 )
 from harness.report.evidence import Evidence
-from harness.report.frame import method_labels, resolution_label
+from harness.report.labels import method_labels, resolution_label
 from harness.report.points import rows_of
 from harness.report.text import NO_DATA, known
 

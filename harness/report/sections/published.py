@@ -12,7 +12,7 @@ from harness.counting.records import CountRecord, Peak
 from harness.published import Equals
 from harness.report.document import Block, Cell, Column, Section, Source, Table, Text, cell
 from harness.report.evidence import Evidence
-from harness.report.frame import method_labels
+from harness.report.labels import method_labels
 from harness.report.made import made
 from harness.report.points import at, rows_of
 from harness.report.sections.budgets import Ranked, ranked
