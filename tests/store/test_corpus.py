@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copy, copytree
 
 import pytest
 
+from harness.compare.run import compare_sides
+from harness.compare.sides import find_sides
 from harness.counting import store as counted_store
 from harness.counting.records import COUNT_SCHEMA
 from harness.counting.store import load_counted
 from harness.records import SCHEMA_VERSION, Failed, Measures, Ok, Record
+from harness.report.build import build_report
 from harness.report.command import reproduce
 from harness.report.frame import records_to_frame
 from harness.store import UPGRADES, Store, load_records
@@ -115,3 +119,23 @@ def test_old_counted_records_load(run: Path) -> None:
     assert problems == []
     assert {path.stem for path in (run / "counted").iterdir()} == {record.key.digest for record in records}
     assert {record.outcome.kind for record in records} == {"ok", "failed"}
+
+
+@pytest.mark.parametrize("run", RUNS[:-1], ids=lambda run: run.name)
+def test_a_run_of_an_older_version_compares_with_one_of_the_newest(run: Path) -> None:
+    pairs, _ = find_sides(str(run), str(RUNS[-1]), None)
+    answered = [result for result in compare_sides(pairs) if any(place.overall for place in result.places)]
+    assert [result.first.label for result in answered] == ["token_insertion"]
+    (overall,) = (place.overall for place in answered[0].places)
+    assert overall is not None
+    assert overall.equal
+
+
+def test_one_folder_of_several_versions_is_one_run(tmp_path: Path) -> None:
+    for version in ("v1", "later_v2"):
+        copytree(CORPUS / version, tmp_path, dirs_exist_ok=True)
+    newest = next(path for path in (CORPUS / "v3" / "records").iterdir() if path.stem.startswith("ca19"))
+    copy(newest, tmp_path / "records")
+    build_report(tmp_path, tmp_path / "report")
+    text = (tmp_path / "report" / "cells.csv").read_text()
+    assert text.count("\n") == 1 + len(list((tmp_path / "records").iterdir())) == 6
