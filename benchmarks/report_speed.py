@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from harness.crew import cores
 from harness.records import Outcome, Record
 from harness.report import build
 from harness.report.canvas import Drawing
@@ -99,7 +100,7 @@ def main() -> None:
         run = folder / "run"
         if not run.exists():
             write(run, made)
-        print(f"{len(made):,} records, {len(os.sched_getaffinity(0))} cores", flush=True)
+        print(f"{len(made):,} records, {cores()} cores", flush=True)
         measure(run, folder / "report")
         for path in sorted((folder / "report").iterdir(), key=lambda path: -path.stat().st_size)[:8]:
             print(f"{path.stat().st_size / 2**20:12.2f} MiB  {path.name}")

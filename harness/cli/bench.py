@@ -69,7 +69,7 @@ def bench_command(
     Tensors have shapes and no storage, so a 7B model at 1,024 frames takes a second.
     """
     with guarded(debug):
-        from harness.counting.run import count
+        from harness.counting.side_by_side import SideBySide
         from harness.counting.spec import CountSpec
         from harness.counting.store import write_counted
 
@@ -93,7 +93,7 @@ def bench_command(
             optimizer=optimizer,
             plugins=tuple(plugin or ()),
         )
-        with progress_line(sys.stderr, quiet=as_json) as show:
+        with progress_line(sys.stderr, quiet=as_json) as show, SideBySide() as count:
             records = count(spec, show)
         if out is not None:
             write_counted(out, records)

@@ -37,6 +37,7 @@ def check_command(
     as without a baseline. With GITHUB_ACTIONS set, failures are annotated beside the lines that allocated.
     """
     with guarded(debug):
+        from harness.counting.side_by_side import SideBySide
         from harness.gate.document import document
         from harness.gate.github import workflow_commands
         from harness.gate.junit import write_junit
@@ -45,8 +46,8 @@ def check_command(
         from harness.gate.text import print_report
 
         spec = GateSpec(config=config, baseline=baseline, update=update)
-        with progress_line(sys.stderr, quiet=as_json) as show:
-            report = run_gate(spec, show)
+        with progress_line(sys.stderr, quiet=as_json) as show, SideBySide() as count:
+            report = run_gate(spec, show, count=count)
         if junit is not None:
             write_junit(report, junit)
         if as_json:

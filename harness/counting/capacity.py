@@ -9,7 +9,7 @@ from typing import Literal
 from harness.backbones import resolve
 from harness.counting.building import make_shapes
 from harness.counting.records import CountKey, CountRecord
-from harness.counting.run import count_one, scenarios
+from harness.counting.run import count_one, naming, scenarios
 from harness.counting.spec import CountSpec
 from harness.measure.collector import frozen
 
@@ -45,8 +45,9 @@ def capacities(spec: CountSpec, budget_bytes: int, progress: Progress = lambda l
         tokens = encoder.tokens(key.height, key.width)
 
         def peak(frames: int, key: CountKey = key) -> CountRecord:
-            progress(f"{key.method} {key.mode}, {frames} frame(s) of {key.height}x{key.width}")
-            return count_one(key.model_copy(update={"frames": frames}))
+            at = key.model_copy(update={"frames": frames})
+            progress(naming(at))
+            return count_one(at)
 
         with frozen():
             found.append(largest(key, peak, budget_bytes, max(1, min(MOST_FRAMES, MOST_TOKENS // tokens))))

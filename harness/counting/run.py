@@ -127,8 +127,13 @@ def count_all(keys: Sequence[CountKey], progress: Progress = lambda line: None) 
     """Count scenarios in order, each with a model of its own, so that the order changes nothing."""
     with frozen():
         for key in keys:
-            progress(f"{key.method} {key.mode}, {key.frames} frame(s) of {key.height}x{key.width}")
+            progress(naming(key))
             yield count_one(key)
+
+
+def naming(key: CountKey) -> str:
+    """A scenario in a few words."""
+    return f"{key.method} {key.mode}, {key.frames} frame(s) of {key.height}x{key.width}"
 
 
 def count_one(key: CountKey, substrate: Substrate = "meta") -> CountRecord:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from harness.errors import InfrastructureError
 from harness.report.canvas import Drawing
 from harness.report.document import Document, Figure, Section
 from harness.report.render import drawing
@@ -20,22 +17,6 @@ def _document(count: int) -> Document:
     figures = tuple(Figure(name=f"figure_{one}", caption="A caption.", plot=plot) for one in range(count))
     sections = (Section(title="Figures", blocks=figures),)
     return Document(title="A report", sections=sections, methods=(("casa", "casa"),))
-
-
-def test_a_process_that_dies_while_it_draws_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dying() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-c", "raise SystemExit(7)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(drawing, "_start", dying)
-    whole = _document(3)
-    with (
-        pytest.raises(InfrastructureError, match="ended with status 7"),
-        drawing.Drawers() as drawers,
-    ):
-        [one.result() for one in drawers.begin(whole).values()]
 
 
 def test_processes_draw_what_this_one_draws(monkeypatch: pytest.MonkeyPatch) -> None:
