@@ -1,9 +1,10 @@
-"""What every test can rely on: no network, one thread per process, property tests that repeat."""
+"""What every test can rely on: no network, one thread per process, Ctrl-C, property tests that repeat."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,10 @@ from hypothesis import settings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Started in the background of a shell script, this would ignore Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("harness", deadline=None, derandomize=True, max_examples=30, print_blob=True)
 settings.load_profile("harness")
