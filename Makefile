@@ -88,7 +88,7 @@ lmms:
 	@echo "lmms-eval is in $(LMMS_VENV): $(LMMS_VENV)/bin/harness eval --task lmms:NAME --data DIR"
 
 lmms-test: lmms
-	$(LMMS_VENV)/bin/python -m pytest -m lmms tests/lmms
+	$(LMMS_VENV)/bin/python -m pytest -n 2 -m lmms tests/lmms
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -56,6 +56,10 @@ class Family(Protocol[T_co]):
         InfrastructureError where what the family stands on is not installed."""
         ...
 
+    def warm(self) -> None:
+        """Import what every member needs: cells start from a process in which that is done."""
+        ...
+
 
 class Registry(Generic[T]):
     """Names to objects of one kind. Duplicates raise; unknown names get near matches.
@@ -118,6 +122,10 @@ class Registry(Generic[T]):
         if name not in self._made:
             self._made[name] = self._families[family].make(member)
         return self._made[name]
+
+    def warm(self, family: str) -> None:
+        """Import what the members of a family need."""
+        self._families[family].warm()
 
     def families(self) -> dict[str, str]:
         """The families' names with what each of them holds, in words."""

@@ -77,6 +77,9 @@ class Counted:
         self.made.append(name)
         return int(name)
 
+    def warm(self) -> None:
+        self.made.append("warm")
+
 
 @pytest.fixture
 def numbers() -> tuple[registry.Registry[int], Counted]:
@@ -98,6 +101,8 @@ def test_a_family_makes_each_member_once_when_it_is_asked_for(
     assert known.names() == ["n", "one"]
     assert known.families() == {"n": "numbers"}
     assert known.origin("n:4") == "here"
+    known.warm("n")
+    assert family.made == ["4", "5", "warm"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ Nothing here may start a thread of torch's or touch a GPU: neither survives a fo
 import contextlib
 import gc
 import importlib
+import os
 
 from harness import environment, registry
+from harness.execute.process import WARM
 from harness.spec import DEFAULT_BACKBONE
 
 
@@ -23,6 +25,9 @@ def load() -> None:
     backbone = registry.backbones.get(DEFAULT_BACKBONE)
     with torch.device("meta"):
         Decoder(backbone.config(backbone.intermediate_size, 64))
+    for family in os.environ.pop(WARM, "").split(","):
+        if family:
+            registry.tasks.warm(family)
 
 
 # Whatever is wrong here is met again, and reported, in the processes that need it.

@@ -14,19 +14,23 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 
 from harness import environment, worker
 from harness.errors import HarnessError, InfrastructureError
 from harness.plan import CellJob
 from harness.records import Environment, Failed
+from harness.spec import TaskSpec
 
 PRELOAD = ("harness.execute.preload",)
+WARM = "HARNESS_WARM_FAMILIES"
+"""Tells the fork server which families of tasks to load for; modules are all that it can be given."""
 
 _POLL_S = 0.2
 _EXIT_GRACE_S = 5.0
@@ -57,11 +61,17 @@ class Ending:
     environment: Environment | None
 
 
-def start_server(preload: Sequence[str] = PRELOAD, *, device: str = "cpu") -> None:
-    """Start the fork server, so that it loads torch while the caller does something else."""
+def start_server(
+    preload: Sequence[str] = PRELOAD, *, device: str = "cpu", tasks: Iterable[TaskSpec] = ()
+) -> None:
+    """Start the fork server, so that it loads torch while the caller does something else.
+
+    It also loads what the families of ``tasks`` need.
+    """
     if not isinstance(_context(device), ForkServerContext):
         return
-    with _main_hidden(), _starting():
+    families = {name for name, colon, _ in (task.name.partition(":") for task in tasks) if colon}
+    with _main_hidden(), _starting(), mock.patch.dict(os.environ, {WARM: ",".join(sorted(families))}):
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
         multiprocessing.forkserver.ensure_running()
 

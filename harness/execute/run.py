@@ -31,7 +31,7 @@ def run_eval(
     Raises UsageError for a specification that cannot be planned and InfrastructureError when records cannot
     be written; what is measured by then stays, and the same specification goes on from there.
     """
-    start_server(preload, device=spec.device)
+    start_server(preload, device=spec.device, tasks=spec.tasks)
     plan = make_plan(spec)
     return run_plan(plan, spec, observer or Observer(), measure)
 

@@ -29,6 +29,8 @@ Answer = str | Losses
 MODEL_NAME = "fusion_harness"
 """The harness's name among lmms-eval's models; tasks may have settings per model."""
 DEFAULT_NEW_TOKENS = 16
+MODULES = ("lmms_eval.api.metrics", "lmms_eval.utils", "lmms_eval.api.task", "lmms_eval.api.reasoning")
+"""What a task needs of lmms-eval beside its own files; the first registers what those name."""
 _TEXT, _CHOICE = "generate_until", "multiple_choice"
 _REASONING_TAGS = (("<think>", "</think>"), ("<analysis>", "</analysis>"))
 """What lmms-eval's command line strips from answers unless it is told otherwise."""

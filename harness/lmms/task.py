@@ -13,7 +13,8 @@ from harness.errors import HarnessError, UsageError
 from harness.likelihood import Losses
 from harness.lmms.catalogue import DISTRIBUTION, LeafSpec, find, installed
 from harness.lmms.data import fingerprint, hub_revision
-from harness.lmms.leaf import Answer, Leaf, output_type
+from harness.lmms.leaf import MODULES, Answer, Leaf, output_type
+from harness.lmms.theirs import contained, their
 from harness.lmms.visuals import prompt_of
 from harness.records import SampleOutcome
 from harness.settings import place
@@ -162,6 +163,11 @@ class LmmsFamily:
     """Makes ``lmms:NAME``; see :class:`harness.registry.Family`."""
 
     summary = "the tasks of an installed lmms-eval, scored by its own code (docs/lmms_eval.md)"
+
+    def warm(self) -> None:
+        with contained():
+            for module in MODULES:
+                their(module)
 
     def make(self, name: str) -> type[Task]:
         leaves = find(name)

@@ -95,7 +95,7 @@ CELL_COLUMNS: dict[str, str] = {
     "above_resting_bytes": "peak_bytes less resting_bytes",
     "memory_source": "counted (live tensors) or cuda (allocator)",
     "reserved_bytes": "the CUDA allocator's reserved peak",
-    "host_peak_bytes": "the process's high-water mark",
+    "host_peak_bytes": "the process's high-water mark, with all that the run's tasks import",
     "state_bytes": "kept between frames, all kinds together",
     "encode_ms": "vision encoding of all frames, median",
     "prefill_ms": "prefill, median",

@@ -52,7 +52,7 @@ def run_timing(
     by then stays.
     """
     observer = observer or Observer()
-    start_server(preload, device=spec.device)
+    start_server(preload, device=spec.device, tasks=[spec.task] if spec.task is not None else ())
     plan = make_timing_plan(spec)
     open_timings(spec.out)
     observer.begin(plan, sum(_kept(job, spec) is not None for job in plan.jobs))

@@ -157,5 +157,41 @@ def test_the_fork_server_loads_what_a_cell_needs() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_fork_server_is_told_which_families_of_tasks_to_load_for(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "from pathlib import Path\n"
+        "from harness.execute.process import WARM, start_server\n"
+        "from harness.spec import TaskSpec\n"
+        "from harness.store import Store\n"
+        "from tests.execute import cells, test_process\n"
+        "start_server(cells.PRELOAD, tasks=[TaskSpec(name) for name in ('b:one', 'videoqa', 'a:x', 'b:y')])\n"
+        f"test_process.run(Path({str(tmp_path)!r}), 'families')\n"
+        f"record = Store(Path({str(tmp_path / 'run')!r})).read(cells.key().digest)\n"
+        "print(record.outcome.message, WARM in os.environ)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=cells.SUBPROCESS_ENV, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "KeyError: 'a,b' False\n", done.stderr
+
+
+def test_families_are_warmed_where_cells_start() -> None:
+    code = (
+        "import os, types\n"
+        "from harness.execute.process import WARM\n"
+        "os.environ[WARM] = 'planted,other'\n"
+        "from harness import registry\n"
+        "for name in ('planted', 'other'):\n"
+        "    family = types.SimpleNamespace(summary='', warm=lambda name=name: print('warm', name))\n"
+        "    registry.tasks.add_family(name, family, 'here')\n"
+        "from harness.execute import preload\n"
+        "print(WARM in os.environ)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "warm planted\nwarm other\nFalse\n", done.stderr
+
+
 def test_the_kernels_kill_count_is_read() -> None:
     assert process.oom_kills() >= 0

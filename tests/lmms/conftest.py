@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(
                     pytest.mark.skip(reason="lmms-eval is not installed; `make lmms` installs it")
                 )
+    # The longest first: another process takes the others meanwhile.
+    items.sort(key=lambda item: "test_several" not in item.nodeid)
 
 
 @pytest.fixture(scope="session")
