@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli import app
+from harness.counting import side_by_side
 from harness.counting.records import CountKey
 from harness.counting.spec import CountSpec
 from harness.errors import InfrastructureError, unknown
@@ -21,9 +21,7 @@ from .synthetic import World, linear
 
 
 def use(monkeypatch: pytest.MonkeyPatch, count: object) -> None:
-    module = ModuleType("harness.counting.run")
-    vars(module).update(count=count)
-    monkeypatch.setitem(sys.modules, "harness.counting.run", module)
+    monkeypatch.setattr(side_by_side, "SideBySide", lambda: nullcontext(count))
 
 
 @pytest.fixture
