@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from benchmarks.published_memory import compare, tables
 from harness import published
 from harness.errors import UsageError
+from tests.shell import shell
 
 ROOT = Path(__file__).parents[2]
 MEMORY = (ROOT / "docs" / "memory.md").read_text()
@@ -21,20 +19,6 @@ RED = "red: 1\n"
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", MEMORY, re.M | re.S)
-
-
-def shell(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run commands as a reader would, with this interpreter's ``python`` and ``harness``."""
-    programs = folder / "bin"
-    programs.mkdir(exist_ok=True)
-    for name, module in (("python", ""), ("harness", " -m harness.cli")):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
-        program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        ["sh", "-e", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from harness.gate.config import GateConfig, parse_config
+from tests.shell import shell
 
 ROOT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -108,27 +108,10 @@ def test_the_page_shows_a_workflow_that_uses_the_action() -> None:
 @pytest.mark.slow
 def test_the_pages_commands_work(tmp_path: Path) -> None:
     """From nothing to green, and to red with a planted buffer."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    program = programs / "harness"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harness.cli "$@"\n')
-    program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-
-    def shell(commands: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["sh", "-e", "-c", commands],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    assert shell("git init && harness new fusion my_fusion").returncode == 0
+    assert shell("git init && harness new fusion my_fusion", tmp_path).returncode == 0
     (tmp_path / "harness.toml").write_text(blocks("toml")[0])
     for commands in blocks("sh"):
-        done = shell(commands)
+        done = shell(commands, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     method = tmp_path / "my_fusion.py"
     source = method.read_text()
@@ -140,7 +123,7 @@ def test_the_pages_commands_work(tmp_path: Path) -> None:
     )
     assert planted != source
     method.write_text(planted)
-    red = shell("harness check")
+    red = shell("harness check", tmp_path)
     assert red.returncode == 1
     assert "FAILED order: my_fusion · prefill · frames at 64x64" in red.stdout
     line = planted.splitlines().index(next(text for text in planted.splitlines() if "all pairs" in text)) + 1

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from datasets import Image, List
 
+from tests.lmms import video_sets
 from tests.lmms.sources import CLIPS, OPTIONS, TEXTS, Source, each, letter, lettered, photo, texts
 
-EGOSCHEMA = Source(
-    task="egoschema_subset_mcppl",
-    split="test",
-    configuration="Subset",
-    home="egoschema",
-    videos="videos",
-    clips=CLIPS,
-    features={**texts("question_idx question video_idx answer"), "option": TEXTS},
-    rows=each(
-        lambda i: {
-            "question_idx": str(i),
-            "question": f"What is it about, in part {i}?",
-            "video_idx": f"v{i % 2}",
-            "answer": str(i),
-            "option": lettered([*OPTIONS, "all of them"]),
-        }
-    ),
-)
+EGOSCHEMA = replace(video_sets.EGOSCHEMA, task="egoschema_subset_mcppl")
 SEEDBENCH = Source(
     task="seedbench_ppl",
     split="test",
@@ -60,31 +46,7 @@ WORLDQA = Source(
         }
     ),
 )
-PERCEPTIONTEST = Source(
-    task="perceptiontest_val_mcppl",
-    split="validation",
-    configuration="mc_question_val",
-    home="perceptiontest_val",
-    videos="videos",
-    clips=CLIPS,
-    features={
-        **texts("video_name question question_id answer_id area reasoning"),
-        "options": TEXTS,
-        "tag": TEXTS,
-    },
-    rows=each(
-        lambda i: {
-            "video_name": f"v{i % 2}",
-            "question": "Which way does it go?",
-            "question_id": str(i),
-            "answer_id": str(i % 3),
-            "area": "Physics",
-            "reasoning": "Descriptive",
-            "options": [OPTIONS[(i + k) % 4] for k in range(3)],
-            "tag": ["motion"],
-        }
-    ),
-)
+PERCEPTIONTEST = replace(video_sets.PERCEPTIONTEST, task="perceptiontest_val_mcppl")
 """Its scorer by likelihood leaves out what its metric asks for, so that lmms-eval cannot score it."""
 
 CHOICE_SETS = (EGOSCHEMA, SEEDBENCH, WORLDQA)

@@ -30,19 +30,14 @@ EGOSCHEMA = Source(
     home="egoschema",
     videos="videos",
     clips=CLIPS,
-    features={
-        **{name: TEXT for name in ("question_idx", "question", "video_idx", "answer")},
-        "option": TEXTS,
-    },
+    features={**texts("question_idx question video_idx answer"), "option": TEXTS},
     rows=each(
         lambda i: {
             "question_idx": str(i),
-            "question": "What is it about?",
+            "question": f"What is it about, in part {i}?",
             "video_idx": f"v{i % 2}",
             "answer": str(i),
-            "option": [
-                f"{letter}. {option}" for letter, option in zip("ABCDE", [*OPTIONS, "all"], strict=True)
-            ],
+            "option": lettered([*OPTIONS, "all of them"]),
         }
     ),
 )
@@ -82,9 +77,7 @@ PERCEPTIONTEST = Source(
     videos="videos",
     clips=CLIPS,
     features={
-        **{
-            name: TEXT for name in ("video_name", "question", "question_id", "answer_id", "area", "reasoning")
-        },
+        **texts("video_name question question_id answer_id area reasoning"),
         "options": TEXTS,
         "tag": TEXTS,
     },
@@ -96,7 +89,7 @@ PERCEPTIONTEST = Source(
             "answer_id": str(i % 3),
             "area": "Physics",
             "reasoning": "Descriptive",
-            "options": OPTIONS[:3],
+            "options": [OPTIONS[(i + k) % 4] for k in range(3)],
             "tag": ["motion"],
         }
     ),

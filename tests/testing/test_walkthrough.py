@@ -3,10 +3,7 @@ real."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from harness import registry
 from harness.cli.new import write_fusion
 from harness.cli.templates import FUSION
 from harness.testing import PropertyError, check_fusion_method
+from tests.shell import shell
 
 from .test_mutants import FINISH, loaded
 
@@ -39,24 +37,9 @@ def apply(diff: str, path: Path) -> None:
         path.write_text(text.replace(old, new))
 
 
-def shell(commands: str, folder: Path) -> str:
-    """Run commands as a reader would, with this interpreter's ``python`` and ``harness``."""
-    programs = folder / "bin"
-    programs.mkdir(exist_ok=True)
-    for name, module in (("python", ""), ("harness", " -m harness.cli")):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
-        program.chmod(0o755)
-    environment = {
-        **os.environ,
-        **LEAST,
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    done = subprocess.run(
-        ["sh", "-e", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+def printed(commands: str, folder: Path) -> str:
+    """What commands print; fails with all of it where one fails."""
+    done = shell(commands, folder, PYTHONDONTWRITEBYTECODE="1", **LEAST)
     assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -68,7 +51,7 @@ def test_commands_lead_from_an_empty_folder_to_a_report(tmp_path: Path) -> None:
         if language == "diff":
             apply(text, tmp_path / "my_fusion.py")
         if language == "sh":
-            output.append(shell(text, tmp_path))
+            output.append(printed(text, tmp_path))
     assert any(line.startswith("| my_fusion | ") for line in output[-1].splitlines())
     assert "report: results/my_fusion/report/report.html" in output[-2]
 
