@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 _ANNOTATIONS = frozenset({*READERS, ".arrow", ".tsv", ".srt", ".txt"})
 _SHARD = re.compile(r"^(.*?)(?:-\d{5}-of-\d{5})?$")
+_SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test")
+"""What other splits are called: a table of that name is not taken for the one that is wanted."""
 _TIMEOUT_S = 20.0
 
 
@@ -38,6 +40,9 @@ def fingerprint(data: Path) -> str:
     files = sorted(_files(data))
     if not files:
         raise UsageError(f"data={str(data)!r} holds no file; give a folder with the data set, or its file")
+    for file in files:
+        if not file.exists():
+            raise UsageError(f"data={str(data)!r} holds {file}, a link to nothing; mend or remove it")
     stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     return _fingerprint(str(data), stamps)
 
@@ -168,16 +173,23 @@ def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
     for file in sorted(_files(root)):
         if file.suffix.lower() in READERS:
             by_split.setdefault((_split(file), READERS[file.suffix.lower()]), []).append(str(file))
-    if len(by_split) == 1 and next(iter(by_split))[0] not in splits:
+    if len(by_split) == 1 and next(iter(by_split))[0] not in (*splits, *_SPLIT_NAMES):
         # One table under a name of its own: there is nothing else that could be meant.
         by_split = {(splits[0], kind): files for (_, kind), files in by_split.items()}
     read = {"parquet": datasets.Dataset.from_parquet, "json": datasets.Dataset.from_json}
     read["csv"] = datasets.Dataset.from_csv
-    return {
-        split: _with_images(read[kind](files, split=datasets.NamedSplit(split)))
-        for (split, kind), files in by_split.items()
-        if split in splits
-    }
+    found = {}
+    for (split, kind), files in by_split.items():
+        if split in splits:
+            try:
+                found[split] = _with_images(read[kind](files, split=datasets.NamedSplit(split)))
+            except Exception as error:  # Every reader raises its own.
+                cause = error.__cause__ or error
+                raise UsageError(
+                    f"data in {', '.join(files)} cannot be read as {kind}: {type(cause).__name__}: "
+                    f"{' '.join(str(cause).split())[:200]}; give whole files with rows"
+                ) from error
+    return found
 
 
 def _file_splits(root: Path) -> list[str]:

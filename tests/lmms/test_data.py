@@ -89,3 +89,26 @@ def test_a_folder_without_data_is_refused(tmp_path: Path, make: bool, says: str)
         path.mkdir()
     with pytest.raises(UsageError, match=says):
         fingerprint(path)
+
+
+@pytest.mark.parametrize("name", ["train", "validation-00000-of-00001", "dev"])
+def test_another_split_alone_is_not_taken_for_the_one_that_is_wanted(tmp_path: Path, name: str) -> None:
+    table("a").to_parquet(str(tmp_path / f"{name}.parquet"))
+    with pytest.raises(UsageError, match=rf"holds no split 'test' \(found: {name.partition('-')[0]}\)"):
+        read_local(tmp_path, None, ["test"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("test.parquet", "parquet"), ("test.jsonl", "json")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_text('{"answer": "a"}\n{half')
+    with pytest.raises(
+        UsageError, match=rf"data in \S+{name} cannot be read as {kind}: \w+: .+; give whole files with rows"
+    ):
+        read_local(tmp_path, None, ["test"])
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    table("a").to_parquet(str(tmp_path / "test.parquet"))
+    (tmp_path / "v0.mp4").symlink_to(tmp_path / "gone.mp4")
+    with pytest.raises(UsageError, match=r"holds \S+v0\.mp4, a link to nothing; mend or remove it"):
+        fingerprint(tmp_path)
