@@ -18,6 +18,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from harness.files import cache_folder
 from harness.lmms.catalogue import PINNED, RECIPE, installed
 
 Status = Literal["ok", "missing", "failed"]
@@ -152,9 +153,7 @@ def _video() -> Finding:
 
 
 def _disk() -> Finding:
-    from harness.spec import default_cache_dir
-
-    folder = default_cache_dir()
+    folder = cache_folder()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
@@ -164,10 +163,10 @@ def _disk() -> Finding:
             name="disk",
             status="failed",
             detail=f"the cache folder cannot be written; {detail}",
-            fix="set HARNESS_CACHE and XDG_CACHE_HOME to a folder that can be written",
+            fix="set HARNESS_CACHE to a folder that can be written",
         )
     if free < LEAST_FREE_GIB:
-        fix = f"free {LEAST_FREE_GIB:.0f} GiB, or set HARNESS_CACHE and XDG_CACHE_HOME to another disk"
+        fix = f"free {LEAST_FREE_GIB:.0f} GiB, or set HARNESS_CACHE to another disk"
         return Finding(name="disk", status="failed", detail=detail, fix=fix)
     return Finding(name="disk", status="ok", detail=detail)
 

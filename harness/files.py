@@ -17,11 +17,44 @@ from pathlib import Path
 
 from harness.errors import InfrastructureError
 
+CACHE_VARIABLE = "HARNESS_CACHE"
 TEMPORARY = ".tmp-"
 ABANDONED_S = 3600.0
 """Age from which a temporary file is nobody's any more: writing one takes seconds at most."""
 
 _LONGEST_STEM = 100
+
+
+def cache_folder() -> Path:
+    """``$HARNESS_CACHE``, or ``vlm-fusion-harness`` in the user's cache folder."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vlm-fusion-harness"
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """What lies below a folder and is no folder, in the order of names; links to folders are followed.
+
+    A link that leads back to a folder on the way to it is left out, and a folder that cannot be read is
+    yielded itself.
+    """
+    return _files_below(root, (root.resolve(),))
+
+
+def _files_below(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for path in paths:
+        if not path.is_dir():
+            yield path
+        elif not path.is_symlink():
+            yield from _files_below(path, (*way, way[-1] / path.name))
+        elif not any(place.is_relative_to(path.resolve()) for place in way):
+            yield from _files_below(path, (*way, path.resolve()))
 
 
 def replace_files(contents: Mapping[Path, bytes]) -> None:

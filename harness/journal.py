@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import harness
+from harness.files import replace_file
 from harness.records import SampleOutcome
 
 
@@ -41,8 +42,8 @@ class Journal:
                 if one.status in ("scored", "unparsed")
             }
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
-            self.add(self._kept.values())
+            lines = [json.dumps(self._head), *(one.model_dump_json() for one in self._kept.values())]
+            replace_file(path, "".join(f"{line}\n" for line in lines).encode())
 
     def kept(self, sample: str, question: str) -> SampleOutcome | None:
         """What came of a question in an earlier process, if that counts."""
@@ -65,7 +66,8 @@ class Journal:
 def read_journal(path: Path) -> tuple[dict[str, str], list[SampleOutcome]] | None:
     """A journal's first line and its outcomes up to a line that a kill cut off; None where there is none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # At line feeds alone: an answer may hold the other characters that a text's lines end at.
+        lines = path.read_bytes().split(b"\n")
         head = json.loads(lines[0])
     except (OSError, ValueError, IndexError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import ClassVar, Literal, Self, get_args
 
 from harness import settings
 from harness.errors import UsageError
+from harness.files import cache_folder
 
 WeightsPolicy = Literal["trained", "random"]
 DType = Literal["float32", "bfloat16", "float16"]
@@ -176,7 +176,7 @@ class EvalSpec:
 
     @property
     def cache(self) -> Path:
-        return self.cache_dir if self.cache_dir is not None else default_cache_dir()
+        return self.cache_dir if self.cache_dir is not None else cache_folder()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,11 +241,6 @@ def parse_resolutions(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
 def check_choice(name: str, value: str, options: Sequence[str]) -> None:
     if value not in options:
         raise UsageError(f"unknown {name} {value!r}: give one of {', '.join(options)}")
-
-
-def default_cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vlm-fusion-harness"
 
 
 def _parse_int(name: str, text: str) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from harness.errors import InfrastructureError, UsageError
+from harness.files import CACHE_VARIABLE, cache_folder, files_below
 from harness.lmms.catalogue import LeafSpec
-from harness.media.cache import cache_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -41,8 +40,8 @@ def fingerprint(data: Path) -> str:
     if not files:
         raise UsageError(f"data={str(data)!r} holds no file; give a folder with the data set, or its file")
     for file in files:
-        if not file.exists():
-            raise UsageError(f"data={str(data)!r} holds {file}, a link to nothing; mend or remove it")
+        if not file.is_file():
+            raise UsageError(f"data={str(data)!r} holds {file}, {_oddity(file)}")
     stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     return _fingerprint(str(data), stamps)
 
@@ -60,15 +59,26 @@ def _fingerprint(data: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
     return state.hexdigest()[:16]
 
 
+def _oddity(path: Path) -> str:
+    """What a path is that is no file, and what to do about it."""
+    if path.is_dir():
+        return "a folder that cannot be read; let it be, or remove it"
+    if path.exists():
+        return "which is no file (a pipe, a socket or a device); remove it"
+    return "a link to nothing; mend or remove it"
+
+
 def _files(data: Path) -> Iterator[Path]:
-    if data.is_file():
+    """The files of a local copy but the hidden ones, whose name or folder begins with a dot."""
+    if data.is_dir():
+        for file in files_below(data):
+            if not any(part.startswith(".") for part in file.relative_to(data).parts):
+                yield file
+    elif data.is_file():
         yield data
-    elif data.is_dir():
-        for folder, folders, names in os.walk(data):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(folder, name) for name in names if not name.startswith("."))
     else:
-        raise UsageError(f"data={str(data)!r} does not exist; give a folder with the data set, or its file")
+        missing = "is neither a folder nor a file" if data.exists() else "does not exist"
+        raise UsageError(f"data={str(data)!r} {missing}; give a folder with the data set, or its file")
 
 
 def hub_revision(leaf: LeafSpec) -> str:
@@ -232,6 +242,6 @@ def home_of(leaf: LeafSpec, data: Path) -> Path:
     except OSError as error:
         raise InfrastructureError(
             f"cache folder {home.parent} cannot be written ({error.strerror}); "
-            "set HARNESS_CACHE to a folder that can"
+            f"set {CACHE_VARIABLE} to a folder that can"
         ) from error
     return home

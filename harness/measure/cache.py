@@ -92,8 +92,7 @@ class EntryCache:
             self._writable = False
             self.warn(f"cache folder {self.folder} cannot be written, going on without it: {_line(error)}")
             if temporary is not None:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+                _remove(temporary)
 
     def _remove_old(self) -> None:
         """Once per process."""
@@ -102,20 +101,31 @@ class EntryCache:
         self._tidied = True
         limit = time.time() - KEPT_S
         for path in self.folder.iterdir():
-            if path.suffix in (".safetensors", ".tmp"):
+            if path.suffix in (".safetensors", ".tmp", ".lock"):
                 with contextlib.suppress(OSError):
                     if path.stat().st_mtime < limit:
                         path.unlink()
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        """Hold one of 16 lock files; where the file system has no locks, work may be done twice."""
+        """Hold the entry's own lock file; where the file system has no locks, work may be done twice.
+
+        No other entry's: what is made here may ask for entries that something else is making.
+        """
+        path = self.folder / f"{name}.lock"
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context((self.folder / f"{name[0]}.lock").open("w"))
+                file = stack.enter_context(path.open("w"))
                 fcntl.flock(file, fcntl.LOCK_EX)
+                # Who waits for the file that is removed finds the entry, or makes it beside another.
+                stack.callback(_remove, path)
             yield
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def checksum(tensors: Tensors) -> str:

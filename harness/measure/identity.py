@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import harness
+from harness.files import files_below
 from harness.settings import config_json
 from harness.task import Task, View
 
@@ -58,13 +59,7 @@ def _values(task: Task) -> Iterator[str]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            yield Path(folder, name)
+    return files_below(path) if path.is_dir() else iter((path,))
 
 
 def _stamp(path: Path) -> list[object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import warnings
@@ -13,20 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InfrastructureError
+from harness.files import CACHE_VARIABLE, cache_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-CACHE_VARIABLE = "HARNESS_CACHE"
 _SEAL = "sha256.txt"
-
-
-def cache_folder() -> Path:
-    """``$HARNESS_CACHE``, or ``vlm-fusion-harness`` in the user's cache folder."""
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vlm-fusion-harness"
 
 
 def cached_dataset(name: str, build: Callable[[], Dataset]) -> Dataset:

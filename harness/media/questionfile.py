@@ -43,6 +43,8 @@ def read_questions(folder: Path) -> list[Line]:
     path = folder / FILE_NAME
     if not folder.is_dir():
         raise UsageError(f"path={str(folder)!r} is not a folder; give one that holds {FILE_NAME}")
+    if path.exists() and not path.is_file():  # A pipe would be waited for.
+        raise UsageError(f"{path} is not a file; it must be UTF-8 text with one JSON object per line")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

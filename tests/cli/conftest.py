@@ -83,7 +83,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return functools.partial(run_eval, measure=name, preload=cells.PRELOAD)(*arguments)
 
     monkeypatch.setattr(execute, "run_eval", evaluate)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import datasets
@@ -112,3 +113,38 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "v0.mp4").symlink_to(tmp_path / "gone.mp4")
     with pytest.raises(UsageError, match=r"holds \S+v0\.mp4, a link to nothing; mend or remove it"):
         fingerprint(tmp_path)
+
+
+def test_linked_folders_are_read_and_part_of_the_fingerprint(tmp_path: Path) -> None:
+    elsewhere, data = tmp_path / "elsewhere", tmp_path / "data"
+    for path in (elsewhere, data):
+        path.mkdir()
+    table("a").to_parquet(str(elsewhere / "test.parquet"))
+    (elsewhere / "v0.mp4").write_bytes(b"12")
+    (data / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(data)
+    assert read_local(data, None, ["test"])["test"]["answer"][:] == ["a"]
+    before = fingerprint(data)
+    (elsewhere / "v0.mp4").write_bytes(b"123")
+    assert fingerprint(data) != before
+
+
+@pytest.mark.parametrize("name", ["test.json", "v0.mp4"])
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    table("a").to_parquet(str(tmp_path / "test.parquet"))
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(
+        UsageError, match=rf"holds \S+{name}, which is no file \(a pipe, a socket or a device\)"
+    ):
+        fingerprint(tmp_path)
+    with pytest.raises(UsageError, match="is neither a folder nor a file"):
+        fingerprint(tmp_path / name)
+
+
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    table("a").to_parquet(str(tmp_path / "test.parquet"))
+    before = fingerprint(tmp_path)
+    for name in (".hidden", ".git/object"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("b")
+    assert fingerprint(tmp_path) == before

@@ -124,6 +124,21 @@ def test_of_several_processes_one_makes_the_entry(tmp_path: Path) -> None:
     assert log.read_text() == "made\n"
 
 
+def test_what_makes_an_entry_may_ask_for_others(cache: EntryCache) -> None:
+    """Names of every first letter: none of them waits for the one that is being made."""
+    names = [f"{letter}123" for letter in "0123456789abcdef"]
+
+    def make() -> tuple[list[float], Tensors]:
+        for name in names:
+            EntryCache(cache.folder, print).get_or_make(name, decode, Maker())
+        return Maker()()
+
+    assert cache.get_or_make(NAME, decode, make) == [1.5, 2.5, 3.5]
+    assert {path.name for path in cache.folder.iterdir()} == {
+        f"{name}.safetensors" for name in (*names, NAME)
+    }
+
+
 def test_without_file_locks_the_work_is_still_done(
     cache: EntryCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,14 +152,15 @@ def test_without_file_locks_the_work_is_still_done(
 
 def test_old_entries_and_left_over_files_go(cache: EntryCache) -> None:
     cache.get_or_make("aaaa", decode, Maker())
-    stale = [cache.folder / "aaaa.safetensors", cache.folder / "killed.tmp"]
-    stale[1].write_bytes(b"half")
+    stale = [cache.folder / "aaaa.safetensors", cache.folder / "killed.tmp", cache.folder / "killed.lock"]
+    for path in stale[1:]:
+        path.write_bytes(b"half")
     fresh = cache.folder / "running.tmp"
     fresh.write_bytes(b"half")
     for path in stale:
         os.utime(path, (0, 0))
     EntryCache(cache.folder, print).get_or_make(NAME, decode, Maker())
-    assert [path.exists() for path in (*stale, fresh)] == [False, False, True]
+    assert [path.exists() for path in (*stale, fresh)] == [False, False, False, True]
 
 
 def test_the_checksum_covers_names_types_shapes_and_bytes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from harness.journal import Journal, read_journal
 from harness.measure.accuracy import answer_all, summarise
 from harness.measure.cache import EntryCache
 from harness.measure.views import EncodedView, load_view
+from harness.records import SampleOutcome
 from harness.task import Sample, View
 from harness.vlm import FusedModel
 from tests.measure.pictures import NAME, Pictures
@@ -71,6 +73,55 @@ def test_a_cell_that_died_goes_on_where_it_stopped(
     again = Watched(models["casa"])
     assert ask(again, view, Journal(path, view.frames_digest)) == whole
     assert again.asked == [sample.id for sample in view.samples[2:]]
+
+
+@pytest.mark.parametrize(
+    "text", ["one\u2028two\u2029", "a\x85b\x0bc\x0cd", "\x1c\x1d\x1e", "line\nbreak\r\n"]
+)
+def test_answers_may_hold_whatever_ends_a_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cell.journal.jsonl"
+    given = [outcome(f"s{number}", text) for number in range(3)]
+    Journal(path, "frames").add(given)
+    read = read_journal(path)
+    assert read is not None
+    assert read[1] == given
+    again = Journal(path, "frames")
+    assert [again.kept(one.sample, one.question) for one in given] == given
+
+
+def test_a_process_that_dies_as_it_goes_on_loses_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cell.journal.jsonl"
+    given = [outcome(f"s{number}", "yes") for number in range(3)]
+    Journal(path, "frames").add(given)
+
+    def die(*_: object) -> None:
+        raise DiesError
+
+    for call in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, die)
+            with pytest.raises(DiesError):
+                Journal(path, "frames")
+        read = read_journal(path)
+        assert read is not None
+        assert read[1] == given
+
+
+def outcome(sample: str, prediction: str) -> SampleOutcome:
+    return SampleOutcome(
+        sample=sample,
+        group=sample,
+        question="q",
+        kind="k",
+        prediction=prediction,
+        answer="yes",
+        status="scored",
+        value=1.0,
+        oracle_values={},
+        chance=None,
+    )
 
 
 def test_a_journal_of_other_frames_does_not_count(

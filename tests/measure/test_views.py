@@ -226,3 +226,19 @@ def test_nothing_to_measure_is_an_error() -> None:
     silent = Sample(id="a", stream=Stream(()), questions=(), group="a")
     with pytest.raises(UsageError, match="both frames and a question"):
         pick_sample(NAME, [silent])
+
+
+def test_files_of_linked_folders_are_the_users_too(cache: EntryCache, tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "media"
+    for path in (elsewhere, folder):
+        path.mkdir()
+    (folder / "videos").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(elsewhere)
+    (elsewhere / "a.png").write_text("one")
+    task = Pictures(PicturesConfig(path=str(folder)))
+    load_samples(NAME, task, ASKED, cache)
+    load_samples(NAME, task, ASKED, cache)
+    assert len(Pictures.drawn) == 1
+    (elsewhere / "a.png").write_text("three")
+    load_samples(NAME, task, ASKED, cache)
+    assert len(Pictures.drawn) == 2

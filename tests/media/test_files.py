@@ -11,8 +11,9 @@ import pytest
 from datasets import Dataset
 
 from harness.errors import InfrastructureError, MediaError
+from harness.files import cache_folder
 from harness.media import clipset
-from harness.media.cache import cache_folder, cached_dataset
+from harness.media.cache import cached_dataset
 from harness.media.clipset import draw_clip, dump_truth, load_truth
 from harness.media.video import decode, encode_h264
 

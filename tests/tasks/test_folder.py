@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -324,6 +325,10 @@ def test_folders_that_cannot_be_used_are_usage_errors(tmp_path: Path) -> None:
         Folder(Folder.Config(path=str(tmp_path))).samples(VIEW)
     (tmp_path / "questions.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="UTF-8"):
+        Folder(Folder.Config(path=str(tmp_path))).samples(VIEW)
+    (tmp_path / "questions.jsonl").unlink()
+    os.mkfifo(tmp_path / "questions.jsonl")
+    with pytest.raises(UsageError, match="is not a file"):
         Folder(Folder.Config(path=str(tmp_path))).samples(VIEW)
     with pytest.raises(UsageError, match="1 or more"):
         Folder(Folder.Config(path=str(tmp_path))).samples(View(frames=0, height=8, width=8))
