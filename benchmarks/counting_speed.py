@@ -19,11 +19,11 @@ from typing import Any, cast
 from unittest import mock
 
 from benchmarks.interleaved import Ratio, compare
+from harness.collector import frozen
 from harness.counting.records import CountKey, CountRecord, Substrate
 from harness.counting.run import count_all, count_one, scenarios
 from harness.counting.scenario import Counter
 from harness.counting.spec import CountSpec
-from harness.measure.collector import frozen
 from harness.measure.memory import host_peak_bytes
 from harness.spec import MethodSpec
 from harness.units import bytes_text

@@ -29,10 +29,10 @@ from benchmarks.interleaved import Ratio, Run, compare
 from harness import registry
 from harness.attention import Route, recording, using
 from harness.backbones.decoder import Decoder, causal_lm
+from harness.collector import frozen
 from harness.fusion import FusionMethod
 from harness.fusion_impls.token_insertion import TokenInsertion, TokenInsertionConfig
 from harness.layout import FrameSpan, PackedSample, Span, TextSpan
-from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
 from harness.state import FusionState
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from harness.measure.collector import collector_off
+from harness.collector import collector_off
 
 Run = Callable[[], object]
 Prepared = Callable[[], Run]

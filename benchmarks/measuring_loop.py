@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.measure.collector import frozen
+from harness.collector import frozen
 from harness.measure.latency import WARM_UPS, Repeats, Section, collect
 from harness.measure.views import encode
 from harness.measure.workload import Workload

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from harness.errors import InfrastructureError
 from harness.worker import load_function
@@ -25,31 +25,32 @@ Work = TypeVar("Work")
 Answer = TypeVar("Answer")
 
 MOST = 8
-"""Processes that are started on a machine of many cores: each imports what it needs, which takes seconds."""
+"""Processes that are started at most: each imports what it needs, which takes seconds and memory."""
 
 
 def cores() -> int:
-    """Cores that this process may use, at most :data:`MOST`."""
+    """Cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # Not on every system.
-    return min(len(allowed(0)) if allowed is not None else os.cpu_count() or 1, MOST)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 class Crew(Generic[Work, Answer]):
     """Processes that call ``do``, for the length of a with-block.
 
     ``do`` is a module's own function that lets no exception out; work and answers are pickled. With a
-    ``size`` of one there is no process, and a thread of this one does the work.
+    ``size`` of one there is no process, and a thread of this one does the work; of more than :data:`MOST`
+    there are that many.
     """
 
     def __init__(self, do: Callable[[Work], Answer], size: int) -> None:
         self._do = do
-        self._processes = [_start(do) for _ in range(size)] if size > 1 else []
+        self._processes = [_start(do) for _ in range(min(size, MOST))] if size > 1 else []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         for process in self._processes:
             self._free.put(process)
         self._threads = ThreadPoolExecutor(max(len(self._processes), 1))
 
-    def __enter__(self) -> Crew[Work, Answer]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

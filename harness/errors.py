@@ -7,7 +7,8 @@ error as one line; a traceback is shown with ``--debug`` only.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 
@@ -54,6 +55,24 @@ _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate"
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, of the host or of a device, was too small; torch says so in several ways."""
+    return any(map(_says_out_of_memory, _causes(error)))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a disk, or the share of it that a user has, was too small."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return any(isinstance(one, OSError) and one.errno in full for one in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, is_disk_full
 
 CACHE_VARIABLE = "HARNESS_CACHE"
 TEMPORARY = ".tmp-"
@@ -123,7 +123,7 @@ def writing_to(root: Path) -> Iterator[None]:
 
 
 def _advice(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return "the disk is full; free some space and run the same command again to go on"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "no permission; choose another folder with --out"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import errno
 import importlib
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import environment
-from harness.errors import HarnessError, InfrastructureError, UsageError, is_out_of_memory
+from harness.errors import HarnessError, InfrastructureError, UsageError, is_disk_full, is_out_of_memory
 from harness.inputs import inputs_now
 from harness.journal import journal_path
 from harness.plan import CellJob
@@ -98,7 +97,7 @@ def attempt(job: CellJob, measure: str, progress: Progress) -> tuple[Outcome, Se
 
 def failed_by(error: Exception) -> Failed:
     """The outcome of what ended in an exception; raises InfrastructureError for a full disk."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         raise InfrastructureError(
             f"the disk is full ({error}); free some space and run the same command again to go on"
         ) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import signal
 
 import pytest
 from hypothesis import settings
+
+from harness.collector import freeze
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -40,5 +41,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Exempt what is imported by now from garbage collection, which every counted cell asks for."""
-    gc.collect()
-    gc.freeze()
+    freeze()

@@ -25,13 +25,13 @@ from benchmarks.gpu.records import (
 )
 from harness import environment
 from harness.attention import kernels_of, recording
+from harness.collector import frozen
 from harness.counting.building import build
 from harness.counting.device import DeviceCounter, Reading, Scratch, ScratchCounter, build_on, refill
 from harness.counting.records import CountKey, NotCounted, Peak
 from harness.counting.run import count_one
 from harness.counting.scenario import watched_run
 from harness.counting.shapes import ShapeCache
-from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory, storage_bytes
 from harness.vlm import FusedModel
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.backbones import resolve
+from harness.collector import frozen
 from harness.counting.building import make_shapes
 from harness.counting.records import CountKey, CountRecord
 from harness.counting.run import count_one, naming, scenarios
 from harness.counting.spec import CountSpec
-from harness.measure.collector import frozen
 
 Progress = Callable[[str], None]
 MOST_TOKENS, MOST_FRAMES = 2**22, 2**14

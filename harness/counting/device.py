@@ -16,9 +16,9 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from harness.collector import collector_off
 from harness.counting.building import build
 from harness.counting.records import CountKey
-from harness.measure.collector import collector_off
 from harness.measure.counted import INTERLUDE, CountedMemory, Kind
 from harness.vlm import FusedModel
 

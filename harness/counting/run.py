@@ -9,6 +9,7 @@ from itertools import product
 
 from harness import environment, registry
 from harness.attention import kernels_of, recording
+from harness.collector import frozen
 from harness.counting.analytic import TOLERANCE, expected
 from harness.counting.building import build, make_shapes
 from harness.counting.records import (
@@ -25,7 +26,6 @@ from harness.counting.scenario import Run, run_scenario
 from harness.counting.spec import CountSpec
 from harness.errors import HarnessError, UsageError
 from harness.lookup import lookup, lookup_backbone
-from harness.measure.collector import frozen
 from harness.measure.counted import CountedMemory
 from harness.measure.sites import raising, raising_line
 from harness.models import full_config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness import registry
+from harness.collector import freeze
 from harness.counting.records import CountKey, CountRecord
 from harness.counting.run import count_all, count_one, naming, scenarios
 from harness.counting.spec import CountSpec
@@ -63,8 +63,5 @@ def counting(wanted: Wanted) -> CountRecord:
     return count_one(key)
 
 
-@cache
-def _freeze() -> None:
-    """As :func:`harness.measure.collector.frozen`, for as long as the process lives."""
-    gc.collect()
-    gc.freeze()
+_freeze = cache(freeze)
+"""Once, after the first scenario's plugins are imported."""

@@ -4,11 +4,11 @@ Nothing here may start a thread of torch's or touch a GPU: neither survives a fo
 """
 
 import contextlib
-import gc
 import importlib
 import os
 
 from harness import environment, registry
+from harness.collector import freeze
 from harness.execute.process import WARM
 from harness.spec import DEFAULT_BACKBONE
 
@@ -34,5 +34,4 @@ def load() -> None:
 with contextlib.suppress(Exception):
     load()
 environment.source_commit()
-gc.collect()
-gc.freeze()
+freeze()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, UsageError, is_disk_full, is_out_of_memory
 from harness.files import CACHE_VARIABLE, cache_folder, files_below
 from harness.lmms.catalogue import LeafSpec
 
@@ -194,6 +194,8 @@ def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
             try:
                 found[split] = _with_images(read[kind](files, split=datasets.NamedSplit(split)))
             except Exception as error:  # Every reader raises its own.
+                if is_out_of_memory(error) or is_disk_full(error):
+                    raise
                 cause = error.__cause__ or error
                 raise UsageError(
                     f"data in {', '.join(files)} cannot be read as {kind}: {type(cause).__name__}: "

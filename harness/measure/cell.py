@@ -10,12 +10,12 @@ import torch
 
 from harness import registry
 from harness.attention import recording
+from harness.collector import frozen
 from harness.errors import UsageError
 from harness.journal import Journal
 from harness.loading import load_subject
 from harness.measure.accuracy import aggregates, answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
-from harness.measure.collector import frozen
 from harness.measure.flops import count_flops
 from harness.measure.latency import measure_latency
 from harness.measure.memory import measure_memory

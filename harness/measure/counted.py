@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.measure.collector import collector_off
+from harness.collector import collector_off
 from harness.measure.sites import calling_line
 
 GRANULE = 512

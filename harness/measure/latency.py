@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from harness.measure.collector import collector_off
+from harness.collector import collector_off
 from harness.measure.phases import Phases
 from harness.measure.views import pixels_of
 from harness.measure.workload import Workload, synchronize

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.collector import collector_off
 from harness.errors import HarnessError
-from harness.measure.collector import collector_off
 from harness.measure.counted import GRANULE, CountedMemory, storage_bytes
 from harness.measure.workload import Workload, synchronize
 from harness.records import Memory

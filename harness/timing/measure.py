@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from harness import registry
+from harness.collector import frozen
 from harness.errors import UsageError
 from harness.loading import load_subject
 from harness.measure.cache import EntryCache
 from harness.measure.cell import load_task
-from harness.measure.collector import frozen
 from harness.measure.latency import Repeats, collect, encode_section, fusion_sections
 from harness.measure.subject import Subject
 from harness.measure.views import load_view

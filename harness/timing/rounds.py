@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.measure.collector import collector_off
+from harness.collector import collector_off
 from harness.measure.latency import WARM_UPS, Section, elapsed_ns
 from harness.records import Failed
 from harness.timing.records import PHASES, MethodOutcome, Phase, Rounds, Timed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -148,3 +149,28 @@ def test_hidden_files_are_left_out(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("b")
     assert fingerprint(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(MemoryError("no room"), id="memory"),
+        pytest.param(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), id="disk"),
+    ],
+)
+def test_a_machine_that_is_too_small_is_not_blamed_on_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    table("a").to_parquet(str(tmp_path / "test.parquet"))
+
+    def read(*_: object, **__: object) -> None:
+        try:
+            raise error
+        except Exception as cause:
+            raise ValueError("while the table was made") from cause
+
+    monkeypatch.setattr(datasets.Dataset, "from_parquet", read)
+    with pytest.raises(ValueError, match="while the table") as met:
+        read_local(tmp_path, None, ["test"])
+    assert not isinstance(met.value, UsageError)
+    assert met.value.__cause__ is error

@@ -10,8 +10,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from harness import registry
+from harness.collector import frozen
 from harness.measure.cache import EntryCache
-from harness.measure.collector import frozen
 from harness.measure.views import EncodedView, load_view
 from harness.measure.workload import Workload, pick_sample
 from harness.models import build_model

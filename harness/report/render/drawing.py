@@ -29,9 +29,6 @@ class Drawers(Crew[Wanted, Drawn]):
     def __init__(self) -> None:
         super().__init__(draw, cores())
 
-    def __enter__(self) -> Drawers:
-        return self
-
     def begin(self, whole: Document) -> dict[str, Future[Drawn]]:
         """Draw every figure of the document; returns at once.
 

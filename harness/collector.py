@@ -20,6 +20,12 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
+def freeze() -> None:
+    """Exempt all that exists from collection, for as long as the process lives."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def frozen() -> Iterator[None]:
     """Exempt all that exists from collection, so that collecting inside costs only what was made inside.
@@ -27,8 +33,7 @@ def frozen() -> Iterator[None]:
     Inside another such region, or where the process has frozen objects itself, nothing is thawed at the end.
     """
     outermost = gc.get_freeze_count() == 0
-    gc.collect()
-    gc.freeze()
+    freeze()
     try:
         yield
     finally:
