@@ -19,6 +19,8 @@ SCHEMA_VERSION: Final = 3
 FailureKind = Literal["out_of_memory", "crash", "timeout", "non_finite", "error"]
 Phase = Literal["memory", "encode", "prefill", "per_frame", "per_token", "flops"]
 """What a cell measures after its questions are answered."""
+OFTEN_UNPARSED: Final = 0.1
+"""The share of unparsed answers beyond which reports say so beside the score."""
 
 
 class _Model(BaseModel):
@@ -131,6 +133,11 @@ class Accuracy(_Model):
     errors: int
     chance: float | None
     oracles: dict[str, float]
+
+    @property
+    def often_unparsed(self) -> bool:
+        """Whether the share of unparsed answers is beyond :data:`OFTEN_UNPARSED`."""
+        return self.unparsed > OFTEN_UNPARSED * (self.scored + self.unparsed)
 
 
 class Memory(_Model):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, overload
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, overload
 
 import numpy as np
 
@@ -52,8 +53,11 @@ class Question:
     would give; it is scored like a model's. ``chance`` is the expected score of a uniform guess among the
     kind's answers. ``max_new_tokens`` is the longest answer to this question in tokens of the backbone's
     tokenizer, exactly; None takes the task's, and as many more as its longest choice or answer needs.
+    ``answer`` is one of the ``choices`` where there are any, or empty where the truth is not known.
     ``by_likelihood`` takes the choice that the model finds likeliest for the answer (``harness.likelihood``)
     instead of text that it writes; all questions of a sample are asked in the same way.
+
+    Raises UsageError for a value that is none of these.
     """
 
     id: str
@@ -65,6 +69,27 @@ class Question:
     oracles: Mapping[str, str] = field(default_factory=dict)
     max_new_tokens: int | None = None
     by_likelihood: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("id", "kind", "prompt", "answer"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or not (text or name in ("prompt", "answer")):
+                self._refuse(name, "give a text")
+        chance: object = self.chance
+        if chance is not None and not (isinstance(chance, Real) and 0.0 <= float(chance) <= 1.0):
+            self._refuse("chance", "give the expected score of a guess, in 0..1, or None where there is none")
+        tokens: object = self.max_new_tokens
+        if tokens is not None and not (isinstance(tokens, Integral) and int(tokens) >= 1):
+            self._refuse("max_new_tokens", "give 1 or more, or None for the task's own")
+        given: object = self.choices
+        if not isinstance(given, tuple | list) or not all(isinstance(choice, str) for choice in given):
+            self._refuse("choices", "give a tuple of texts")
+        choices = {choice.strip().lower() for choice in self.choices}
+        if choices and self.answer and self.answer.strip().lower() not in choices:
+            self._refuse("answer", f"give one of its choices, {', '.join(map(repr, self.choices))}")
+
+    def _refuse(self, name: str, rule: str) -> NoReturn:
+        raise UsageError(f"question {self.id!r} has {name}={getattr(self, name)!r}; {rule}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +151,7 @@ class Task(ABC):
     licence: ClassVar[str]
     source: ClassVar[str]
     kinds: ClassVar[Mapping[str, Kind]]
+    """The kinds that questions may be of, by name; none where the data name them."""
     max_new_tokens: ClassVar[int] = 1
     """Longest answer, in tokens of the backbone's tokenizer."""
 

@@ -54,9 +54,7 @@ class Folder(Task):
     summary: ClassVar[str] = "your own videos or images with questions in a JSONL file"
     licence: ClassVar[str] = "yours"
     source: ClassVar[str] = "the folder given by path"
-    kinds: ClassVar[Mapping[str, Kind]] = {
-        "question": Kind(description="a question of questions.jsonl that names no kind", needs="any")
-    }
+    kinds: ClassVar[Mapping[str, Kind]] = {}
     max_new_tokens: ClassVar[int] = 16
 
     config: Config

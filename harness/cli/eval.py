@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
-from harness.cli.errors import Debug, first_line, guarded, one_line, say
+from harness.cli.errors import Debug, guarded, one_line, say
+from harness.cli.explain import explain, say_skipped
 from harness.errors import NothingMeasuredError
+from harness.report.text import numbered
 from harness.spec import (
     DEFAULT_BACKBONE,
     DType,
@@ -26,12 +25,6 @@ from harness.spec import (
     parse_names,
     parse_resolutions,
 )
-
-if TYPE_CHECKING:
-    from harness.records import Record
-
-_LONGEST_REASON = 160
-_NAMED = 5
 
 Texts = list[str] | None
 Paths = list[Path] | None
@@ -156,66 +149,16 @@ def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
         typer.echo(json.dumps(document, indent=1))
     else:
         print_table(records, sys.stdout)
-    _explain(records, debug)
-    _name_errors(records, spec.out_dir)
+    explain(records, spec.out_dir, debug)
     if not any(record.outcome.kind == "ok" for record in records):
         raise NothingMeasuredError(
-            f"none of the {len(records)} cells was measured; the reasons are above and in {spec.out_dir}"
+            f"none of the {numbered(len(records), 'cell')} was measured; the reasons are above and in "
+            f"{spec.out_dir}"
         )
     from harness.cli.report import say_where
     from harness.report.build import build_report
 
     say_where(build_report(spec.out_dir, None), err=as_json)
-
-
-def _explain(records: Sequence[Record], debug: bool) -> None:
-    """Say why cells are missing, each reason once."""
-    from harness.records import Failed, Skipped
-
-    _say_skipped(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
-    failed = [record.outcome for record in records if isinstance(record.outcome, Failed)]
-    for (kind, message), count in Counter((f.failure, first_line(f.message)) for f in failed).items():
-        say(f"failed {count} cell(s): {kind}: {message}")
-    if debug:
-        for text in dict.fromkeys(f.traceback for f in failed if f.traceback):
-            say(text.rstrip())
-
-
-def _say_skipped(reasons: Iterable[str | None]) -> None:
-    """Each reason once; None for a cell that is not skipped."""
-    for reason, count in Counter(reason for reason in reasons if reason is not None).items():
-        say(f"skipped {count} cell(s): {one_line(reason)}")
-
-
-def _name_errors(records: Sequence[Record], out: Path) -> None:
-    """Say once per task which samples have questions that count for nothing, and what most of them met."""
-    from harness.records import Ok
-    from harness.store import Store
-
-    named: dict[str, dict[str, None]] = {}
-    reasons: dict[str, Counter[str]] = {}
-    for record in records:
-        accuracy = record.outcome.measures.accuracy if isinstance(record.outcome, Ok) else None
-        if accuracy is not None and accuracy.errors:
-            with contextlib.suppress(OSError, ValueError):
-                answered = Store(out).samples(record.key.digest)
-                wrong = [one for one in answered if one.status in ("error", "out_of_memory")]
-                named.setdefault(record.key.task, {}).update(dict.fromkeys(one.sample for one in wrong))
-                reasons.setdefault(record.key.task, Counter()).update(one.reason or "" for one in wrong)
-    for task, samples in named.items():
-        shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")
-        say(
-            f"warning: questions about {len(samples)} sample(s) of {task} could not be asked or scored "
-            f"and do not count: {one_line(shown)}{commonest_reason(reasons[task])}"
-        )
-
-
-def commonest_reason(reasons: Counter[str]) -> str:
-    """The reason that most questions have, or nothing where none has one."""
-    reason = next((one for one, _ in reasons.most_common() if one), None)
-    if reason is None:
-        return ""
-    return f" ({'most often: ' if len(reasons) > 1 else ''}{one_line(reason)[:_LONGEST_REASON]})"
 
 
 def _print_worker_commands(spec: EvalSpec) -> None:
@@ -225,7 +168,7 @@ def _print_worker_commands(spec: EvalSpec) -> None:
     plan = make_plan(spec)
     if plan.left_out is not None:
         say(one_line(plan.left_out))
-    _say_skipped(cell.skip for cell in plan.cells)
+    say_skipped(cell.skip for cell in plan.cells)
     for path in write_cells(plan, spec.out_dir):
         command = [sys.executable, "-m", "harness.worker", "--cell", path, "--out", spec.out_dir]
         typer.echo(shlex.join(map(str, command)))

@@ -122,6 +122,8 @@ class Scorer:
                 score = self._task.score(answer, question)
             else:
                 score = self._task.score_losses(answer, question)
+            if not isinstance(score, Score):
+                raise TypeError(f"it gives {score!r}, not a harness.task.Score")
             if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
                 raise ValueError(f"a score of {score.value!r} is not in 0..1")
         except Exception as error:

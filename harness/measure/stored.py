@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.errors import MediaError, UsageError
+from harness.errors import MediaError
 from harness.measure.cache import EntryCache, Tensors
 from harness.measure.identity import digest, identify
+from harness.sample_rules import SampleRules
 from harness.stream import Frame, Item, Pixels, Stream, Text
 from harness.task import Question, Sample, Task, View
 
@@ -118,7 +119,7 @@ def load_samples(name: str, task: Task, view: View, cache: EntryCache) -> Stored
     source = PartSource(name, task, view, entry, cache)
 
     def make() -> tuple[StoredSamples, Tensors]:
-        writer = _Writer(name, entry, cache)
+        writer = _Writer(name, task, entry, cache)
         for sample in task.samples(view):
             writer.add(sample)
         document = writer.finished(view)
@@ -135,16 +136,15 @@ def load_samples(name: str, task: Task, view: View, cache: EntryCache) -> Stored
 class _Writer:
     """Takes samples in order, checks them, and stores a part's pixels when the next sample would not fit."""
 
-    def __init__(self, name: str, entry: str, cache: EntryCache) -> None:
+    def __init__(self, name: str, task: Task, entry: str, cache: EntryCache) -> None:
         self._name, self._entry, self._cache = name, entry, cache
-        self._ids: set[str] = set()
-        self._sizes: set[tuple[int, int]] = set()
+        self._rules = SampleRules(name, task)
         self._frames: dict[str, Frame] = {}
         self._open: list[dict[str, object]] = []
         self._parts: list[dict[str, object]] = []
 
     def add(self, sample: Sample) -> None:
-        self._check(sample)
+        self._rules.check(sample)
         together = {**self._frames, **{frame.digest: frame for frame in sample.stream.frames}}
         if self._open and sum(frame.pixels.nbytes for frame in together.values()) > PART_BYTES:
             self._close()
@@ -156,17 +156,7 @@ class _Writer:
         """The index."""
         if self._open:
             self._close()
-        if not self._parts:
-            raise UsageError(
-                f"task {self._name!r} has no samples for {view.frames} frames at {view.height}x{view.width}; "
-                "check its settings and data, or ask for other frames"
-            )
-        if len(self._sizes) > 1:
-            listed = ", ".join(f"{height}x{width}" for height, width in sorted(self._sizes))
-            raise UsageError(
-                f"task {self._name!r} shows frames of several sizes ({listed}); resize them to the view's "
-                "size"
-            )
+        self._rules.finish(view)
         return {"parts": self._parts}
 
     def _close(self) -> None:
@@ -174,29 +164,6 @@ class _Writer:
         table = [[name, *frame.size] for name, frame in self._frames.items()]
         self._parts.append({"samples": self._open, "frames": table})
         self._open, self._frames = [], {}
-
-    def _check(self, sample: Sample) -> None:
-        if sample.id in self._ids:
-            raise UsageError(_shared(f"task {self._name!r} has samples", sample.id))
-        self._ids.add(sample.id)
-        self._sizes |= {frame.size for frame in sample.stream.frames}
-        asked: set[str] = set()
-        for question in sample.questions:
-            if question.id in asked:
-                raise UsageError(
-                    _shared(f"task {self._name!r} asks questions of sample {sample.id!r}", question.id)
-                )
-            asked.add(question.id)
-        compared = [question for question in sample.questions if question.by_likelihood]
-        if compared and (len(compared) < len(sample.questions) or not all(one.choices for one in compared)):
-            raise UsageError(
-                f"task {self._name!r} asks by likelihood about sample {sample.id!r}; give each of its "
-                "questions choices, and ask all of them so"
-            )
-
-
-def _shared(what: str, name: str) -> str:
-    return f"{what} that share the id {name!r}; give each its own"
 
 
 def _described(sample: Sample) -> dict[str, object]:

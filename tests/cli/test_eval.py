@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.eval import commonest_reason
+from harness.cli.explain import commonest_reason
 from harness.plan import CellJob
 from harness.registry import BrokenPlugin
 from harness.store import load_records
@@ -69,7 +69,7 @@ def test_settings_of_a_method_are_part_of_the_cell(world: World) -> None:
 def test_a_cell_without_weights_is_skipped_with_the_way_out(world: World) -> None:
     done = world.eval("--frames", "1,2", "--methods", "toy,toy:gists=4", "--seed", "0,1")
     assert done.exit_code == 0
-    assert "skipped 2 cell(s): no trained weights for toy gists=4 seed 1" in done.stderr
+    assert "skipped 2 cells: no trained weights for toy gists=4 seed 1" in done.stderr
     assert "`harness train --method toy:gists=4 --seed 1 --out DIR`" in done.stderr
     assert "--weights random" in done.stderr
 
@@ -94,7 +94,7 @@ def test_a_failed_cell_is_shown_and_the_rest_goes_on(world: World) -> None:
     done = world.eval("--methods", "toy", "--frames", "1,2,4")
     assert done.exit_code == 0
     assert "failed: error" in done.stdout
-    assert "failed 1 cell(s): error: RuntimeError: planted at two frames\n" in done.stderr
+    assert "failed 1 cell: error: RuntimeError: planted at two frames\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in world.eval("--methods", "toy", "--frames", "1,2,4", "--debug").stderr
 
@@ -191,11 +191,19 @@ def test_a_method_that_only_a_broken_plugin_has_says_so(world: World) -> None:
     assert "what could not be imported is missing: plugin mine.py (ImportError: planted)" in done.stderr
 
 
+def test_answers_that_could_not_be_parsed_are_said_of_the_worst_cell(world: World) -> None:
+    world.fake = "unparsed"
+    done = world.eval("--methods", "toy", "--frames", "1,2")
+    assert done.exit_code == 0
+    assert done.stderr.count("could not be parsed") == 1
+    assert "warning: 14 of 14 answers of toy on counting could not be parsed" in done.stderr
+
+
 def test_questions_that_count_for_nothing_are_named(world: World) -> None:
     world.fake = "unreadable"
     done = world.eval("--frames", "1,2")
     assert done.exit_code == 0
-    assert done.stderr.count("1 sample(s) of counting could not be asked or scored") == 1
+    assert done.stderr.count("1 sample of counting could not be asked or scored") == 1
     assert "do not count: [b]typo.png\n" in done.stderr
 
 

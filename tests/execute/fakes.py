@@ -115,6 +115,15 @@ def unreadable(job: CellJob, progress: Progress) -> SimpleNamespace:
     return result
 
 
+def unparsed(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """No answer is in the form that was asked for."""
+    result = good(job, progress)
+    counts = {"scored": 0, "unparsed": 7 * job.key.frames, "mean": 0.0}
+    accuracy = result.measures.accuracy.model_copy(update=counts)
+    result.measures = result.measures.model_copy(update={"accuracy": accuracy})
+    return result
+
+
 def fault_at_two_frames(job: CellJob, progress: Progress) -> SimpleNamespace:
     if job.key.frames == 2:
         raise RuntimeError("planted at two frames\nframe #0: c10::Error")

@@ -93,13 +93,22 @@ def test_samples_that_cannot_be_read_are_errors_not_answers(
     assert total.mean == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("score", [Score(status="scored", value=1.5), Score(status="scored"), None])
-def test_a_scorer_that_fails_is_an_error_and_is_said_once(score: Score | None) -> None:
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        (Score(status="scored", value=1.5), "a score of 1.5 is not in 0..1"),
+        (Score(status="scored"), "a score of None is not in 0..1"),
+        (None, "it gives None, not a harness.task.Score"),
+        (1.0, "it gives 1.0, not a harness.task.Score"),
+        (ZeroDivisionError("no luck"), "ZeroDivisionError: no luck"),
+    ],
+)
+def test_a_scorer_that_fails_is_an_error_and_is_said_once(score: object, reason: str) -> None:
     class Broken(Pictures):
         def score(self, prediction: str, question: Question) -> Score:
-            if score is None:
-                raise ZeroDivisionError("no luck")
-            return score
+            if isinstance(score, Exception):
+                raise score
+            return score  # type: ignore[return-value]
 
     lines: list[str] = []
     sample = Pictures().samples(ASKED)[0]
@@ -107,6 +116,7 @@ def test_a_scorer_that_fails_is_an_error_and_is_said_once(score: Score | None) -
     outcomes = [scorer.outcome(sample, question, "3") for question in sample.questions]
     assert {(o.status, o.value, o.prediction) for o in outcomes} == {("error", None, "3")}
     assert outcomes[0].oracle_values == {"blind": None}
+    assert reason in (outcomes[0].reason or "")
     assert len(lines) == 1
     assert "'q0'" in lines[0]
 

@@ -359,6 +359,23 @@ def test_a_setting_says_that_random_weights_have_no_accuracy_to_speak_of() -> No
     assert "random weights" not in words([s.record(s.key())])
 
 
+def test_answers_that_could_often_not_be_parsed_are_said() -> None:
+    def with_unparsed(method: str, frames: int, unparsed: int) -> Record:
+        cell = s.key(method, frames=frames)
+        full = s.measures(cell)
+        assert full.accuracy is not None
+        total = full.accuracy.scored + full.accuracy.unparsed
+        counts = {"scored": total - unparsed, "unparsed": unparsed}
+        return s.record(
+            cell, Ok(measures=full.model_copy(update={"accuracy": full.accuracy.model_copy(update=counts)}))
+        )
+
+    some = [with_unparsed("casa", 2, 40), with_unparsed("casa", 4, 80), with_unparsed("vanilla_ca", 4, 1)]
+    text = said(the_summary(some))
+    assert "could not be parsed and count as wrong, in a cell up to: casa 80 of 320." in text
+    assert "could not be parsed" not in said(the_summary(some[2:]))
+
+
 def test_questions_that_do_not_count_are_said() -> None:
     cell = s.key()
     full = s.measures(cell)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.plan import MethodKey
 from harness.published_models import METHOD
+from harness.records import OFTEN_UNPARSED
 from harness.report.again import methods_option
 from harness.report.counted import Peaks, scenes, video_peaks
 from harness.report.document import Block, Commands, Items, Notice, Section, Text
@@ -160,7 +161,25 @@ def _checks(evidence: Evidence) -> Section | None:
             f"Up to {numbered(int(unscored), 'question')} of a cell could not be asked or scored (media that "
             "cannot be read, for instance) and do not count; the files in `samples` name them."
         )
+    texts += _unparsed(evidence.cells)
     return Section(title="Checks", blocks=(Items(tuple(texts)),)) if texts else None
+
+
+def _unparsed(cells: pd.DataFrame) -> list[str]:
+    """Methods that often did not answer in the form that was asked for, one line a task."""
+    worst = cells[(cells["unparsed"] > OFTEN_UNPARSED * cells["questions"]) & (cells["weights"] != "random")]
+    worst = worst.sort_values("unparsed", ascending=False, kind="stable").drop_duplicates(["task", "method"])
+    lines = []
+    for task, rows in worst.groupby("task", sort=True):
+        named = [
+            f"{row.method} {row.unparsed:,.0f} of {row.questions:,.0f}"
+            for row in rows.itertuples(index=False)
+        ]
+        lines.append(
+            f"Answers on {task} could not be parsed and count as wrong, in a cell up to: {some(named)}. Such "
+            "a score tells of the answers' form before it tells of what was seen."
+        )
+    return lines
 
 
 def _unfinished(evidence: Evidence) -> str | None:

@@ -1,0 +1,101 @@
+"""What is said of cells below their table: why some are missing, and what a score does not tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.errors import first_line, one_line, say
+from harness.report.text import numbered
+
+if TYPE_CHECKING:
+    from harness.records import Accuracy, Record
+
+_LONGEST_REASON = 160
+_NAMED = 5
+
+
+def explain(records: Sequence[Record], out: Path, debug: bool) -> None:
+    """Say on standard error which cells are missing, which questions do not count and which answers could
+    not be parsed; ``out`` is the run's folder."""
+    _say_missing(records, debug)
+    _say_errors(records, out)
+    _say_unparsed(records)
+
+
+def say_skipped(reasons: Iterable[str | None]) -> None:
+    """Each reason once; None for a cell that is not skipped."""
+    for reason, count in Counter(reason for reason in reasons if reason is not None).items():
+        say(f"skipped {numbered(count, 'cell')}: {one_line(reason)}")
+
+
+def _say_missing(records: Sequence[Record], debug: bool) -> None:
+    """Each reason once."""
+    from harness.records import Failed, Skipped
+
+    say_skipped(r.outcome.reason for r in records if isinstance(r.outcome, Skipped))
+    failed = [record.outcome for record in records if isinstance(record.outcome, Failed)]
+    for (kind, message), count in Counter((f.failure, first_line(f.message)) for f in failed).items():
+        say(f"failed {numbered(count, 'cell')}: {kind}: {message}")
+    if debug:
+        for text in dict.fromkeys(f.traceback for f in failed if f.traceback):
+            say(text.rstrip())
+
+
+def _measured(records: Sequence[Record]) -> Iterator[tuple[Record, Accuracy]]:
+    from harness.records import Ok
+
+    for record in records:
+        if isinstance(record.outcome, Ok) and record.outcome.measures.accuracy is not None:
+            yield record, record.outcome.measures.accuracy
+
+
+def _say_errors(records: Sequence[Record], out: Path) -> None:
+    """Once per task which samples have questions that count for nothing, and what most of them met."""
+    from harness.store import Store
+
+    named: dict[str, dict[str, None]] = {}
+    reasons: dict[str, Counter[str]] = {}
+    for record, accuracy in _measured(records):
+        if accuracy.errors:
+            with contextlib.suppress(OSError, ValueError):
+                answered = Store(out).samples(record.key.digest)
+                wrong = [one for one in answered if one.status in ("error", "out_of_memory")]
+                named.setdefault(record.key.task, {}).update(dict.fromkeys(one.sample for one in wrong))
+                reasons.setdefault(record.key.task, Counter()).update(one.reason or "" for one in wrong)
+    for task, samples in named.items():
+        shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")
+        say(
+            f"warning: questions about {numbered(len(samples), 'sample')} of {task} could not be asked or "
+            f"scored and do not count: {one_line(shown)}{commonest_reason(reasons[task])}"
+        )
+
+
+def commonest_reason(reasons: Counter[str]) -> str:
+    """The reason that most questions have, or nothing where none has one."""
+    reason = next((one for one, _ in reasons.most_common() if one), None)
+    if reason is None:
+        return ""
+    return f" ({'most often: ' if len(reasons) > 1 else ''}{one_line(reason)[:_LONGEST_REASON]})"
+
+
+def _say_unparsed(records: Sequence[Record]) -> None:
+    """Once per task and method how many answers could not be parsed in the worst of its cells."""
+    from harness.plan import method_label
+
+    worst: dict[tuple[str, str], Accuracy] = {}
+    for record, accuracy in _measured(records):
+        name = record.key.task, method_label(record.key)
+        if record.key.weights == "random":  # Says nothing anyway.
+            continue
+        if accuracy.often_unparsed and (name not in worst or accuracy.unparsed > worst[name].unparsed):
+            worst[name] = accuracy
+    for (task, method), accuracy in worst.items():
+        total = accuracy.scored + accuracy.unparsed
+        say(
+            f"warning: {accuracy.unparsed} of {numbered(total, 'answer')} of {one_line(method)} on {task} "
+            "could not be parsed and count as wrong; the files in samples/ hold them"
+        )
