@@ -82,8 +82,11 @@ def _says_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not known, with the near matches or everything that is."""
+def unknown(what: str, name: str, known: Iterable[str], *, of: str = "", else_: str = "") -> UsageError:
+    """The error for a name that is not known, with the near matches or everything that is.
+
+    ``of`` says what it is not known of; ``else_`` is another way out, a clause of its own.
+    """
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
     if near:
@@ -92,4 +95,5 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
         hint = "known: " + ", ".join(options)
     else:
         hint = f"no {what} is known"
-    return UsageError(f"unknown {what} {name!r}: {hint}")
+    owner = f" of {of}" if of else ""
+    return UsageError(f"unknown {what} {name!r}{owner}: {hint}{else_}")

@@ -128,7 +128,7 @@ def make_plan(spec: EvalSpec) -> Plan:
 
     Raises UsageError for an unknown name or setting, InfrastructureError for a device that is not there.
     """
-    broken = registry.discover(spec.plugins)
+    broken = registry.require(spec.plugins)
     tasks = plan_tasks(spec.tasks, spec.data, broken)
     models = plan_models(spec, broken)
     cells: dict[str, PlannedCell] = {}

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from harness.errors import UsageError, unknown
+from harness.sites import raising_line
 
 if TYPE_CHECKING:
     from harness.backbones import BackboneSpec
@@ -35,6 +36,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 ENTRY_POINT_GROUP = "harness.plugins"
+_OWN = " (one of your own: name its file with --plugin)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Registry(Generic[T]):
         if name in self._families:
             raise UsageError(f"{self.noun} {name!r} is a family of many; name one as {name}:NAME")
         if name not in self._items:
-            raise unknown(self.noun, name, self._items)
+            raise unknown(self.noun, name, self._items, else_=_OWN)
         return self._items[name]
 
     def _member(self, family: str, member: str) -> T:
@@ -273,15 +275,31 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> list[BrokenPlugin]:
     return _broken_entry_points + [broken for broken in broken_files if broken is not None]
 
 
+def require(plugin_files: Iterable[str | Path]) -> list[BrokenPlugin]:
+    """As :func:`discover`, for a command that was given the files: one that broke is a UsageError, since what
+    it registers is wanted. Returns the entry points that broke."""
+    files = [str(Path(file)) for file in plugin_files]
+    broken = discover(files)
+    for plugin in broken:
+        if plugin.source in files:
+            raise UsageError(
+                f"plugin {plugin.source!r} cannot be imported: {plugin.error}; mend it or leave it out"
+            )
+    return broken
+
+
 def _load_file(path: Path) -> BrokenPlugin | None:
     if not path.is_file():
         raise UsageError(f"plugin {str(path)!r} is not a file; give the path of a Python file")
     resolved = path.resolve()
     if str(resolved) not in _plugin_files:
-        name = f"harness_plugin_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+        name = _module_name(resolved)
         _file_of_module[name] = str(path)
 
         def load() -> None:
+            if name == resolved.stem:
+                importlib.import_module(name)
+                return
             spec = importlib.util.spec_from_file_location(name, resolved)
             if spec is None or spec.loader is None:
                 raise UsageError(f"plugin {str(path)!r} cannot be loaded as Python; its name must end in .py")
@@ -291,6 +309,18 @@ def _load_file(path: Path) -> BrokenPlugin | None:
 
         _plugin_files[str(resolved)] = _guarded(str(path), load)
     return _plugin_files[str(resolved)]
+
+
+def _module_name(file: Path) -> str:
+    """The name that an import statement has for a file, so that one which another plugin imports too runs
+    once; a name of its own where no such statement reaches it."""
+    try:
+        found = importlib.util.find_spec(file.stem)
+    except (ImportError, ValueError):
+        found = None
+    if found is not None and found.origin is not None and Path(found.origin).resolve() == file:
+        return file.stem
+    return f"harness_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def _guarded(source: str, load: Callable[[], object]) -> BrokenPlugin | None:
@@ -303,5 +333,11 @@ def _guarded(source: str, load: Callable[[], object]) -> BrokenPlugin | None:
             # Forgotten as modules too: a plugin that imports one of them later registers its names again.
             for module in registry.keep(names):
                 sys.modules.pop(module, None)
-        return BrokenPlugin(source, f"{type(error).__name__}: {error}", traceback.format_exc())
+        return BrokenPlugin(source, _in_words(error), traceback.format_exc())
     return None
+
+
+def _in_words(error: BaseException) -> str:
+    """A plugin's error with the line that raised it; the text of a SyntaxError has its own."""
+    line = "" if isinstance(error, SyntaxError) else f" at {raising_line(error)}"
+    return f"{type(error).__name__}{line}: {error}"

@@ -78,7 +78,7 @@ def build_config(config: type[C], given: Mapping[str, object], owner: str) -> C:
         if name not in names:
             if not names:
                 raise UsageError(f"{owner} has no settings, so {name!r} cannot be set; leave it out")
-            raise unknown(f"setting of {owner}", name, names)
+            raise unknown("setting", name, names, of=owner)
         try:
             values[name] = _convert(value, hints[name])
         except ValueError:

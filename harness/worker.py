@@ -24,6 +24,7 @@ from harness.inputs import inputs_now
 from harness.journal import journal_path
 from harness.plan import CellJob
 from harness.records import Environment, Failed, FailureKind, Ok, Outcome, Record, SampleOutcome
+from harness.sites import raising_line
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -106,14 +107,17 @@ def failed_by(error: Exception) -> Failed:
 
 
 def describe(error: Exception) -> str:
-    """An exception in words; its own text may be missing, fail to be made, or be no valid Unicode."""
+    """An exception in words, with the line that raised it unless it is the harness's own; its text may be
+    missing, fail to be made, or be no valid Unicode."""
     try:
         text = _storable(str(error))
     except Exception:
         text = "(its text cannot be made)"
     if isinstance(error, HarnessError):
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    line = raising_line(error)
+    named = f"{type(error).__name__} at {line}" if line else type(error).__name__
+    return f"{named}: {text}" if text else named
 
 
 def _storable(text: str) -> str:

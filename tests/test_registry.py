@@ -44,6 +44,34 @@ def test_a_plugin_that_breaks_leaves_nothing_behind(tmp_path: Path, end: str) ->
     assert "half" not in registry.methods
 
 
+def test_a_named_file_that_breaks_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "wrong.py", "import os\n\nraise ValueError('planted')")
+    with pytest.raises(
+        UsageError, match=r"cannot be imported: ValueError at .*wrong\.py:3: planted; mend it"
+    ):
+        registry.require([path])
+    assert registry.require([]) == []
+
+
+def test_the_line_of_a_declaration_that_is_refused_is_the_plugins_own(tmp_path: Path) -> None:
+    path = write(tmp_path, "again.py", GOOD.format(name="casa"))
+    (broken,) = registry.discover([path])
+    assert "again.py:5: method 'casa' is registered twice" in broken.error
+
+
+def test_a_file_that_another_plugin_imports_runs_once(tmp_path: Path) -> None:
+    base = write(tmp_path, "planted_base.py", GOOD.format(name="base"))
+    user = write(tmp_path, "planted_user.py", "import planted_base\n" + GOOD.format(name="user"))
+    other = write(tmp_path, "planted_other.py", "import planted_base\n" + GOOD.format(name="other"))
+    try:
+        assert registry.discover([user, base, other]) == []
+        assert {"base", "user", "other"} <= set(registry.methods)
+        assert registry.methods.origin("base") == str(base)
+    finally:
+        for name in ("planted_base", "planted_user", "planted_other"):
+            sys.modules.pop(name, None)
+
+
 def test_a_name_that_two_plugins_take_is_answered_with_both_files(tmp_path: Path) -> None:
     first = write(tmp_path, "first.py", GOOD.format(name="taken"))
     second = write(tmp_path, "second.py", GOOD.format(name="taken"))

@@ -152,7 +152,7 @@ def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
     explain(records, spec.out_dir, debug)
     if not any(record.outcome.kind == "ok" for record in records):
         raise NothingMeasuredError(
-            f"none of the {numbered(len(records), 'cell')} was measured; the reasons are above and in "
+            f"none of {numbered(len(records), 'cell')} was measured; the reasons are above and in "
             f"{spec.out_dir}"
         )
     from harness.cli.report import say_where

@@ -60,7 +60,7 @@ def graft_command(
         from harness.lookup import lookup
         from harness.models import graft, save_model
 
-        broken = registry.discover(plugin or ())
+        broken = registry.require(plugin or ())
         warn_broken(broken, debug)
         lookup(registry.methods, chosen.name, broken)
         lookup(registry.encoders, tower.type, broken)

@@ -13,6 +13,7 @@ from harness.cli.errors import one_line, warn_broken
 from harness.execute.observer import Observer
 from harness.plan import Plan, PlannedCell, method_label
 from harness.records import CellKey, Failed, Record, Skipped
+from harness.report.text import numbered
 
 if TYPE_CHECKING:
     from harness.spec import EvalSpec
@@ -47,7 +48,7 @@ class _Counting(Observer):
         skipped = sum(cell.skip is not None for cell in plan.cells)
         measured = len(plan.cells) - skipped - self._total
         self.line(
-            f"{len(plan.cells)} cells: {self._total} to measure, {measured} measured already, "
+            f"{numbered(len(plan.cells), 'cell')}: {self._total} to measure, {measured} measured already, "
             f"{skipped} skipped; records go to {self._spec.out_dir}"
         )
         if plan.left_out is not None:

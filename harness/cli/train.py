@@ -67,7 +67,7 @@ def _resolve(spec: TrainSpec, plugins: list[Path], debug: bool) -> TrainSpec:
     from harness.lookup import lookup, lookup_backbone
     from harness.settings import build_config, changed
 
-    broken = registry.discover(plugins)
+    broken = registry.require(plugins)
     warn_broken(broken, debug)
     method = lookup(registry.methods, spec.method, broken)
     config = build_config(method.Config, spec.method_config, f"method {spec.method!r}")

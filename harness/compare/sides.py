@@ -83,9 +83,9 @@ def _side(run: Path, text: str, methods: Mapping[str, tuple[Record, ...]], *, al
         methods.get(label) or _published(methods.values()) if at and label == METHOD else methods.get(label)
     )
     if not found:
-        raise unknown(f"method of {str(run)!r}", label, methods)
+        raise unknown("method", label, methods, of=repr(str(run)))
     if at:
-        backbone = _backbone(wanted, f"backbone of {label} in {str(run)!r}", found)
+        backbone = _backbone(wanted, f"{label} in {str(run)!r}", found)
         found = tuple(record for record in found if record.key.backbone == backbone)
     name = f"{label}{ON}{backbone}" if backbone else label
     if not at and {record.key.method for record in found} == {METHOD}:
@@ -108,12 +108,12 @@ def _published(methods: Iterable[Sequence[Record]]) -> tuple[Record, ...]:
     return tuple(record for records in methods for record in records if record.key.method == METHOD)
 
 
-def _backbone(wanted: str, what: str, records: Sequence[Record]) -> str:
+def _backbone(wanted: str, owner: str, records: Sequence[Record]) -> str:
     """The backbone of a name, which may leave out the digits behind its last @ where one fits."""
     known = sorted({record.key.backbone for record in records})
     fitting = [name for name in known if wanted in (name, name.rpartition(ON)[0])]
     if len(fitting) != 1:
-        raise unknown(what, wanted, known)
+        raise unknown("backbone", wanted, known, of=owner)
     return fitting[0]
 
 

@@ -27,8 +27,8 @@ from harness.counting.spec import CountSpec
 from harness.errors import HarnessError, UsageError
 from harness.lookup import lookup, lookup_backbone
 from harness.measure.counted import CountedMemory
-from harness.measure.sites import raising, raising_line
 from harness.models import full_config
+from harness.sites import raising, raising_line
 from harness.spec import MethodSpec
 from harness.vlm import FusedModel
 
@@ -57,7 +57,7 @@ def scenarios(spec: CountSpec) -> list[CountKey]:
 
     Raises UsageError for an unknown name or setting and for a size that the encoder refuses.
     """
-    broken = registry.discover(spec.plugins)
+    broken = registry.require(spec.plugins)
     backbone = lookup_backbone(spec.backbone, broken)
     methods = spec.methods or tuple(MethodSpec(name) for name in registry.methods)
     for method in methods:

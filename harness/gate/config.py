@@ -242,15 +242,12 @@ def _explained(error: ValidationError, source: str) -> UsageError:
     place = [str(part) for part in first["loc"]]
     where = ".".join(place)
     if first["type"] == "extra_forbidden":
-        return UsageError(f"{source}: {unknown(_noun(place), place[-1], _known_keys(place))}")
+        table = f"[{place[0]}]" if len(place) > 1 else ""
+        return UsageError(f"{source}: {unknown('key', place[-1], _known_keys(place), of=table)}")
     rule = first["msg"].removeprefix("Input ").replace("a valid tuple", "an array")
     if first["type"] == "missing":
         return UsageError(f"{source}: {where} is missing; add it")
     return UsageError(f"{source}: {where} = {first['input']!r} is not usable; it {rule}")
-
-
-def _noun(place: list[str]) -> str:
-    return f"key of [{place[0]}]" if len(place) > 1 else "key"
 
 
 def _known_keys(place: list[str]) -> list[str]:

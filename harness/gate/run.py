@@ -153,7 +153,7 @@ def declarations(config: GateConfig, folder: Path) -> DeclaredOf:
     """
     from harness import registry
 
-    broken = registry.discover(folder / plugin for plugin in config.plugins)
+    broken = registry.require(folder / plugin for plugin in config.plugins)
     for name, table in config.declared.items():
         memory = lookup(registry.methods, name, broken).memory
         for field, value in table.model_dump(exclude_none=True).items():

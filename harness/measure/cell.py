@@ -50,7 +50,7 @@ def measure_cell(job: CellJob, progress: Progress) -> CellResult:
     when no medium could be read, and whatever the model raises.
     """
     torch.set_num_threads(job.threads)
-    registry.discover(job.plugins)
+    registry.require(job.plugins)
     key = job.key
     progress("loading")
     task = load_task(key, job.task_places)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.collector import collector_off
-from harness.measure.sites import calling_line
+from harness.sites import calling_line
 
 GRANULE = 512
 TEMPORARIES, ACTIVATIONS = "temporaries", "activations"

@@ -64,7 +64,7 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
     side missing is none. Raises InfrastructureError for a device that is not there.
     """
     grid = spec.grid
-    broken = registry.discover(spec.plugins)
+    broken = registry.require(spec.plugins)
     task = (
         PlannedTask(SYNTHETIC, SyntheticFrames.version, {}, {})
         if spec.task is None

@@ -66,7 +66,7 @@ def test_the_name_of_a_published_model_names_its_backbone(run: Path) -> None:
 
 
 def test_a_name_that_fits_none_or_several_lists_them(run: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown backbone of alpha .* 'tinny': did you mean 'tiny'"):
+    with pytest.raises(UsageError, match=r"unknown backbone 'tinny' of alpha .*: did you mean 'tiny'"):
         find_sides("alpha@tinny", "alpha@wide", run)
     with pytest.raises(UsageError, match=r"did you mean 'small@\w+' or 'small@\w+'"):
         find_sides("alpha@tiny", "published@small", run)

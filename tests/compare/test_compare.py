@@ -331,7 +331,7 @@ def test_configs_of_one_method_have_labels_of_their_own(tmp_path: Path) -> None:
 
 def test_what_is_neither_run_nor_label_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(tmp_path, alpha=0.8, beta=0.5, seeds=1)
-    with pytest.raises(UsageError, match=r"unknown method of .* 'alpa': did you mean 'alpha'\?"):
+    with pytest.raises(UsageError, match=r"unknown method 'alpa' of .*: did you mean 'alpha'\?"):
         find_sides("alpa", "beta", tmp_path)
     with pytest.raises(UsageError, match="both sides are 'alpha'"):
         find_sides("alpha", "alpha", tmp_path)

@@ -54,8 +54,8 @@ def test_what_is_no_scenario_is_not_part_of_the_grid() -> None:
     ("document", "message"),
     [
         ({"method": ["casa"]}, r"unknown key 'method': did you mean 'methods'"),
-        ({"tolerance": {"byte": 1}}, r"unknown key of \[tolerance\] 'byte': did you mean 'bytes'"),
-        ({"declared": {"casa": {"prefill_frame": 1}}}, r"\[declared\] 'prefill_frame': did you mean"),
+        ({"tolerance": {"byte": 1}}, r"unknown key 'byte' of \[tolerance\]: did you mean 'bytes'"),
+        ({"declared": {"casa": {"prefill_frame": 1}}}, r"'prefill_frame' of \[declared\]: did you mean"),
         ({"ratio": [{"metod": "a"}]}, r"ratio\.0\.method is missing"),
         ({"frames": "8"}, r"frames = '8' is not usable; it should be an array"),
         ({"frames": [1.5, 2, 3]}, r"frames\.0 = 1\.5 is not usable; it should be a valid integer"),

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from harness import sites
 from harness.attention import attend_reference
-from harness.measure import sites
 from harness.measure.counted import ACTIVATIONS, INTERLUDE, TEMPORARIES, CountedMemory
 
 KIB = 1024

@@ -82,7 +82,7 @@ def test_a_failed_method_is_recorded_and_its_size_tried_again(tmp_path: Path) ->
     [
         ("killed", 60.0, "crash", "killed by SIGKILL during 'warming up casa'"),
         ("hangs", 1.5, "timeout", "no result after 1.5 s"),
-        ("raises", 60.0, "error", "KeyError: 'planted'"),
+        ("raises", 60.0, "error", "KeyError at tests/timing/fakes.py:"),
     ],
 )
 def test_a_lost_size_is_every_methods_outcome_there(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import sysconfig
 import traceback
@@ -9,17 +10,18 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
-import numpy
-import torch
-import transformers
-
-_HARNESS = Path(__file__).resolve().parents[1]
+_HARNESS = Path(__file__).resolve().parent
 _ROOT = _HARNESS.parent
 # What merely carries out what a method asks for; the line that asks is the one to name.
 _CARRIERS = tuple(
-    _HARNESS / name for name in ("attention", "backbones", "counting/shapes.py", "measure", "state.py")
+    _HARNESS / name
+    for name in ("attention", "backbones", "counting/shapes.py", "measure", "registry.py", "state.py")
 )
-_LIBRARIES = tuple(Path(str(module.__file__)).resolve().parent for module in (torch, transformers, numpy))
+_LIBRARIES = tuple(
+    Path(spec.origin).resolve().parent
+    for name in ("torch", "transformers", "numpy")
+    if (spec := importlib.util.find_spec(name)) is not None and spec.origin is not None
+)
 _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 # A Python without a virtual environment has what is installed below its standard library.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
