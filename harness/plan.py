@@ -21,6 +21,7 @@ from harness.lookup import lookup
 from harness.planned_models import PlannedModel, plan_models
 from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
 from harness.records import CellKey, Inputs
+from harness.refusals import Refusals
 from harness.settings import build_config, changed, settings_of, split_places
 from harness.spec import EvalSpec, MethodSpec, TaskSpec
 
@@ -131,6 +132,7 @@ def make_plan(spec: EvalSpec) -> Plan:
     broken = registry.require(spec.plugins)
     tasks = plan_tasks(spec.tasks, spec.data, broken)
     models = plan_models(spec, broken)
+    refusals = Refusals()
     cells: dict[str, PlannedCell] = {}
     for task in tasks:
         for view in _views(spec):
@@ -149,8 +151,12 @@ def make_plan(spec: EvalSpec) -> Plan:
                     dtype=spec.dtype,
                     device=spec.device,
                 )
-                planned = PlannedCell(job=job_of(model, key, spec, task.places), skip=model.missing)
+                refused = refusals.of(task, model, key)
+                planned = PlannedCell(
+                    job=job_of(model, key, spec, task.places), skip=refused or model.missing
+                )
                 cells.setdefault(key.digest, planned)
+    refusals.check()
     return Plan(cells=tuple(cells.values()), broken=tuple(broken), left_out=models.left_out)
 
 

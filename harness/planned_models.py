@@ -23,6 +23,7 @@ from harness.settings import build_config, changed, config_json
 from harness.spec import EvalSpec, MethodSpec
 
 if TYPE_CHECKING:
+    from harness.encoders import EncoderSpec
     from harness.modelfiles import ModelConfig
     from harness.published_models.planning import PublishedPlan
     from harness.registry import BrokenPlugin
@@ -44,6 +45,8 @@ class PlannedModel:
     backbone_path: Path | None
     inputs: Inputs
     missing: str | None
+    encoder: EncoderSpec | None = None
+    """None where it is not known before the model is loaded: a grafted or published one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,7 @@ class _Backbone:
     folder: Path | None = None
     fused: ModelConfig | None = None
     published: PublishedPlan | None = None
+    encoder: EncoderSpec | None = None
 
     @property
     def own(self) -> MethodSpec | None:
@@ -138,6 +142,7 @@ def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> PlannedModels
                         backbone_path=backbone.folder,
                         inputs=inputs,
                         missing=found.missing,
+                        encoder=backbone.encoder,
                     )
                 )
     return PlannedModels(models=tuple(models), left_out=_left_out(backbones, choices))
@@ -211,11 +216,12 @@ def _backbone(name: str, spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> _Bac
         return _Backbone(asked=found.pinned, name=found.name, folder=found.folder, published=published)
     known = lookup_backbone(name, broken)
     if not is_folder(name):
-        return _Backbone(asked=name, name=name)
+        return _Backbone(asked=name, name=name, encoder=known.encoder)
     from harness.modelfiles import read_config
 
     fused = read_config(known.folder) if known.fused and known.folder is not None else None
-    return _Backbone(asked=name, name=known.name, folder=known.folder, fused=fused)
+    encoder = known.encoder if fused is not None else None
+    return _Backbone(asked=name, name=known.name, folder=known.folder, fused=fused, encoder=encoder)
 
 
 def _defaults(backbone: _Backbone) -> tuple[MethodSpec, ...]:

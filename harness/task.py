@@ -158,6 +158,11 @@ class Task(ABC):
     def __init__(self, config: TaskConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
 
+    def check_view(self, view: View) -> None:
+        """Raise UsageError for a view that :meth:`samples` would refuse: asked of every view before the first
+        is measured, so it must be cheap. By default nothing is refused here."""
+        del view
+
     @abstractmethod
     def samples(self, view: View) -> Sequence[Sample]:
         """The evaluation samples for a view: the same view gives the same bytes on every machine.

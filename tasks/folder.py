@@ -59,15 +59,22 @@ class Folder(Task):
 
     config: Config
 
+    def check_view(self, view: View) -> None:
+        """The question file must be as it should be."""
+        self._lines()
+
+    def _lines(self) -> list[Line]:
+        if not self.config.path:
+            raise UsageError("task folder has no path; set it to a folder: --task folder:path=DIR")
+        return read_questions(Path(self.config.path))
+
     def samples(self, view: View) -> Sequence[Sample]:
         """One sample per medium, with all of its questions, in the order of the file."""
         if view.frames < 1:
             raise UsageError(f"{view.frames} frames are asked for; ask for 1 or more")
-        if not self.config.path:
-            raise UsageError("task folder has no path; set it to a folder: --task folder:path=DIR")
         folder = Path(self.config.path)
         media: dict[tuple[str, ...], list[Line]] = {}
-        for line in read_questions(folder):
+        for line in self._lines():
             media.setdefault(line.files, []).append(line)
         chosen = list(media.items())[: view.limit]
         return SamplesOnDemand(len(chosen), lambda place: _sample(folder, *chosen[place], view))

@@ -68,9 +68,13 @@ class MultiImage(Task):
 
     config: Config
 
+    def check_view(self, view: View) -> None:
+        """A set cannot have more images than the pool."""
+        _check(view.frames)
+
     def samples(self, view: View) -> Sequence[Sample]:
         """Draw sets of images from the pool of test images."""
-        _check(view.frames)
+        self.check_view(view)
         count = self.config.sets if view.limit is None else min(view.limit, self.config.sets)
         if count < 1:
             raise UsageError(f"limit {view.limit} leaves no set to evaluate; give 1 or more")

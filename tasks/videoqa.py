@@ -55,9 +55,13 @@ class VideoQA(Task):
 
     config: Config
 
+    def check_view(self, view: View) -> None:
+        """A clip cannot show more frames than it has."""
+        check_frames(view.frames)
+
     def samples(self, view: View) -> Sequence[Sample]:
         """Decode the view's frames of every clip and ask about what they show."""
-        check_frames(view.frames)
+        self.check_view(view)
         count = self.config.clips if view.limit is None else min(view.limit, self.config.clips)
         if count < 1:
             raise UsageError(f"limit {view.limit} leaves no clip to evaluate; give 1 or more")

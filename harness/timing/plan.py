@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.plan import CellJob, PlannedTask, job_of, plan_tasks
 from harness.planned_models import plan_models
 from harness.records import CellKey
+from harness.refusals import Refusals
 from harness.registry import BrokenPlugin
 from harness.timing.records import SYNTHETIC, TimedMethod, TimingKey
 from harness.timing.spec import TimingSpec
@@ -60,8 +61,9 @@ class TimingPlan:
 def make_timing_plan(spec: TimingSpec) -> TimingPlan:
     """Resolve every name and setting and find the weights; resolutions outermost.
 
-    Raises UsageError for an unknown name or setting and for a method without weights: a comparison with one
-    side missing is none. Raises InfrastructureError for a device that is not there.
+    Raises UsageError for an unknown name or setting, for a method without weights (a comparison with one side
+    missing is none) and for a size that the task or an encoder refuses. Raises InfrastructureError for a
+    device that is not there.
     """
     grid = spec.grid
     broken = registry.require(spec.plugins)
@@ -74,31 +76,29 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
     for model in models:
         if model.missing is not None:
             raise UsageError(model.missing)
-    jobs = []
+    refusals, jobs = Refusals(), []
     for (height, width), frames in product(spec.resolutions, spec.frames):
-        cells = [
-            job_of(
-                model,
-                CellKey(
-                    **task.key,
-                    method=model.method,
-                    method_config=model.method_config,
-                    frames=frames,
-                    height=height,
-                    width=width,
-                    backbone=model.backbone,
-                    weights=model.weights,
-                    seed=model.seed,
-                    view_seed=spec.view_seed,
-                    limit=spec.limit,
-                    batch=grid.batch,
-                    dtype=spec.dtype,
-                    device=spec.device,
-                ),
-                grid,
-                task.places,
+        cells = []
+        for model in models:
+            key = CellKey(
+                **task.key,
+                method=model.method,
+                method_config=model.method_config,
+                frames=frames,
+                height=height,
+                width=width,
+                backbone=model.backbone,
+                weights=model.weights,
+                seed=model.seed,
+                view_seed=spec.view_seed,
+                limit=spec.limit,
+                batch=grid.batch,
+                dtype=spec.dtype,
+                device=spec.device,
             )
-            for model in models
-        ]
+            refused = refusals.of(None if spec.task is None else task, model, key)
+            if refused is not None:
+                raise UsageError(refused)
+            cells.append(job_of(model, key, grid, task.places))
         jobs.append(TimingJob(cells=tuple(cells), rounds=spec.rounds, order_seed=spec.order_seed))
     return TimingPlan(jobs=tuple(jobs), broken=tuple(broken))

@@ -69,7 +69,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         Config=NoConfig, version=3, summary="counts", licence="MIT", source="made here", kinds={}
     )
     fill(monkeypatch, "tasks", {"counting": task})
-    fill(monkeypatch, "backbones", {"tiny-qwen3": SimpleNamespace(summary="tiny")})
+    fill(monkeypatch, "backbones", {"tiny-qwen3": SimpleNamespace(summary="tiny", encoder=None)})
     monkeypatch.setattr(registry, "discover", discovery(made))
     fake_models = models(made)
     monkeypatch.setitem(sys.modules, "harness.models", fake_models)

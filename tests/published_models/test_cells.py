@@ -137,7 +137,8 @@ def test_what_makes_no_sense_is_skipped_with_the_reason(spec: Spec) -> None:
     assert skipped[METHOD, 0] is None
     assert "own fusion; leave out --methods" in str(skipped["casa", 0])
     assert "one set of weights" in str(skipped[METHOD, 1])
-    plan = make_plan(spec("mllama", methods=methods, backbones=("tiny-qwen3",), weights="random"))
+    fused = {"backbones": ("tiny-qwen3",), "weights": "random", "resolutions": ((64, 64),)}
+    plan = make_plan(spec("mllama", methods=methods, **fused))
     assert "tiny-qwen3 is none; give --backbone hub:ORG/NAME" in str(plan.cells[1].skip)
 
 
