@@ -37,6 +37,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 ENTRY_POINT_GROUP = "harness.plugins"
 _OWN = " (one of your own: name its file with --plugin)"
+_OWN_MODULE = "harness_plugin_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,7 @@ def _load_file(path: Path) -> BrokenPlugin | None:
         _file_of_module[name] = str(path)
 
         def load() -> None:
-            if name == resolved.stem:
+            if not name.startswith(_OWN_MODULE):
                 importlib.import_module(name)
                 return
             spec = importlib.util.spec_from_file_location(name, resolved)
@@ -312,15 +313,22 @@ def _load_file(path: Path) -> BrokenPlugin | None:
 
 
 def _module_name(file: Path) -> str:
-    """The name that an import statement has for a file, so that one which another plugin imports too runs
-    once; a name of its own where no such statement reaches it."""
+    """The name that a file is imported under, or would be by an import statement, so that one which another
+    plugin imports too runs once; a name of its own where no such statement reaches it."""
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and _is_file(getattr(module, "__file__", None), file):
+            return name
     try:
         found = importlib.util.find_spec(file.stem)
     except (ImportError, ValueError):
         found = None
-    if found is not None and found.origin is not None and Path(found.origin).resolve() == file:
+    if found is not None and _is_file(found.origin, file):
         return file.stem
-    return f"harness_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    return f"{_OWN_MODULE}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+
+
+def _is_file(origin: object, file: Path) -> bool:
+    return isinstance(origin, str) and Path(origin).name == file.name and Path(origin).resolve() == file
 
 
 def _guarded(source: str, load: Callable[[], object]) -> BrokenPlugin | None:

@@ -136,6 +136,15 @@ class Score:
     value: float | None = None
 
 
+def check_score(score: object) -> Score:
+    """What a scorer gave; raises TypeError or ValueError where that is no score."""
+    if not isinstance(score, Score):
+        raise TypeError(f"it gives {score!r}, not a harness.task.Score")
+    if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
+        raise ValueError(f"a score of {score.value!r} is not in 0..1")
+    return score
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskConfig:
     """Base of a task's settings; every field can be set from the command line and is part of a cell's

@@ -56,6 +56,12 @@ def word_tokenizer(words: Iterable[str]) -> Tokenizer:
     return _from_vocabulary([PAD, UNKNOWN, BOS, EOS, *sorted({word.lower() for word in words})])
 
 
+def words_of(tokenizer: Tokenizer, text: str) -> list[str]:
+    """What a word tokenizer takes for the words of a text."""
+    pieces = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
+    return [word for word, _ in pieces]
+
+
 def unknown_words(tokenizer: Tokenizer, words: Iterable[str]) -> tuple[str, ...]:
     """The words that a tokenizer lacks, sorted, lower case."""
     return tuple(sorted({word.lower() for word in words} - set(tokenizer.get_vocab())))

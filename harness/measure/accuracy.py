@@ -15,7 +15,7 @@ from harness.journal import Journal
 from harness.likelihood import Losses, choice_losses, likeliest
 from harness.records import Accuracy, SampleOutcome
 from harness.stats.intervals import mean_interval
-from harness.task import Question, Sample, Score, Task
+from harness.task import Question, Sample, Score, Task, check_score
 
 if TYPE_CHECKING:
     from harness.measure.subject import Subject
@@ -119,13 +119,9 @@ class Scorer:
         """The score, and why there is none."""
         try:
             if isinstance(answer, str):
-                score = self._task.score(answer, question)
+                score = check_score(self._task.score(answer, question))
             else:
-                score = self._task.score_losses(answer, question)
-            if not isinstance(score, Score):
-                raise TypeError(f"it gives {score!r}, not a harness.task.Score")
-            if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
-                raise ValueError(f"a score of {score.value!r} is not in 0..1")
+                score = check_score(self._task.score_losses(answer, question))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             if not self._warned:

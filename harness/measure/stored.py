@@ -179,6 +179,11 @@ def _described(sample: Sample) -> dict[str, object]:
     }
 
 
+def as_json(sample: Sample) -> str:
+    """All of a sample, with digests in the place of pixels."""
+    return json.dumps(_described(sample), default=_plain)
+
+
 def _plain(value: object) -> object:
     """JSON's form of what a sample's media may hold besides plain values."""
     if isinstance(value, Mapping):

@@ -38,11 +38,11 @@ class ColourTask(Task):
 
     def _draw(self, view: View, rng: np.random.Generator, count: int, split: str) -> list[Sample]:
         samples = []
-        for number in range(count):
-            names = rng.choice(list(COLOURS), size=view.frames)
+        for number, own in enumerate(rng.spawn(count)):
+            names = own.choice(list(COLOURS), size=view.frames)
             frames = []
             for second, name in enumerate(names):
-                noise = rng.normal(0, 12, (view.height, view.width, 3))
+                noise = own.normal(0, 12, (view.height, view.width, 3))
                 pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8)
                 frames.append(Frame(pixels, float(second)))
             question = Question(
