@@ -141,6 +141,11 @@ class Registry(Generic[T]):
             self.get(name)
         return _file_of_module.get(self._origins[own], self._origins[own])
 
+    def plugin(self, name: str) -> str | None:
+        """The file of the plugin that registered the name, as the user named it; None for what ships here or
+        is an entry point's."""
+        return _file_of_module.get(self._origins[name.partition(":")[0]])
+
     def names(self) -> list[str]:
         """Every registered name, those of families among them."""
         return sorted(self._origins)

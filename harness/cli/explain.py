@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.errors import first_line, one_line, say
-from harness.report.text import numbered
+from harness.report.text import numbered, some
 
 if TYPE_CHECKING:
     from harness.records import Accuracy, Record
@@ -83,19 +83,21 @@ def commonest_reason(reasons: Counter[str]) -> str:
 
 
 def _say_unparsed(records: Sequence[Record]) -> None:
-    """Once per task and method how many answers could not be parsed in the worst of its cells."""
+    """Once per task which methods' answers could often not be parsed, by the worst cell of each."""
     from harness.plan import method_label
 
-    worst: dict[tuple[str, str], Accuracy] = {}
+    worst: dict[str, dict[str, Accuracy]] = {}
     for record, accuracy in _measured(records):
-        name = record.key.task, method_label(record.key)
-        if record.key.weights == "random":  # Says nothing anyway.
-            continue
-        if accuracy.often_unparsed and (name not in worst or accuracy.unparsed > worst[name].unparsed):
-            worst[name] = accuracy
-    for (task, method), accuracy in worst.items():
-        total = accuracy.scored + accuracy.unparsed
+        if (
+            accuracy.often_unparsed and record.key.weights != "random"
+        ):  # Of these a score says nothing anyway.
+            of_task = worst.setdefault(record.key.task, {})
+            method = method_label(record.key)
+            if method not in of_task or accuracy.unparsed > of_task[method].unparsed:
+                of_task[method] = accuracy
+    for task, methods in worst.items():
+        named = [f"{name} {of.unparsed} of {of.scored + of.unparsed}" for name, of in methods.items()]
         say(
-            f"warning: {accuracy.unparsed} of {numbered(total, 'answer')} of {one_line(method)} on {task} "
-            "could not be parsed and count as wrong; the files in samples/ hold them"
+            f"warning: answers on {task} could not be parsed and count as wrong: "
+            f"{one_line(some(named, _NAMED))}; the files in samples/ hold them"
         )

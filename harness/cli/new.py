@@ -6,6 +6,7 @@ import importlib.util
 import keyword
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,48 +16,64 @@ from harness.cli.errors import Debug, guarded
 from harness.errors import UsageError
 from harness.spec import check_choice
 
-_KINDS = ("fusion",)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NEEDED = "pytest"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A file that works and its test; ``noun`` stands for the name in both."""
+
+    noun: str
+    text: str
+    test: str
+
+
+def templates() -> dict[str, Template]:
+    """What can be made, by the word for it on the command line."""
+    from harness.cli.templates import FUSION, FUSION_TEST, TASK, TASK_TEST
+
+    return {"fusion": Template("method", FUSION, FUSION_TEST), "task": Template("task", TASK, TASK_TEST)}
 
 
 def new_command(
-    kind: Annotated[str, typer.Argument(help="What to make: fusion.")],
+    kind: Annotated[str, typer.Argument(help="What to make: fusion or task.")],
     name: Annotated[str, typer.Argument(help="Its name, such as my_fusion.")],
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("."),
     debug: Debug = False,
 ) -> None:
-    """Write a fusion method that works and its test, and print what to do next."""
+    """Write a fusion method or a task that works and its test, and print what to do next."""
     with guarded(debug):
-        check_choice("kind of file", kind, _KINDS)
-        _check_name(name)
-        method, test = write_fusion(name, out)
-        typer.echo(f"wrote {method}\nwrote {test}")
+        known = templates()
+        check_choice("kind of file", kind, tuple(known))
+        _check_name(name, known[kind].noun)
+        file, test = write_new(kind, name, out)
+        typer.echo(f"wrote {file}\nwrote {test}")
         typer.echo("next: replace what is marked TODO, then")
-        for command in next_commands(name, method, test):
+        for command in next_commands(kind, name, file, test):
             typer.echo(f"  {command}")
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, noun: str) -> None:
     if not name.isidentifier() or keyword.iskeyword(name) or not _NAME.fullmatch(name):
         raise UsageError(
             f"name {name!r} is not usable: the file is imported under it; give at most 40 lower-case "
-            "letters, digits and '_' that begin with a letter, no keyword of Python, for instance my_fusion"
+            f"letters, digits and '_' that begin with a letter, no keyword of Python, for instance my_{noun}"
         )
     from harness import registry
 
     registry.discover()
-    if name in registry.methods:
+    known = registry.methods if noun == "method" else registry.tasks
+    if name in known.names():
         raise UsageError(
-            f"method {name!r} exists already: {registry.methods.origin(name)} registers it; "
-            "choose another name"
+            f"{noun} {name!r} exists already: {known.origin(name)} registers it; choose another name"
         )
 
 
-def write_fusion(name: str, out: Path) -> tuple[Path, Path]:
+def write_new(kind: str, name: str, out: Path) -> tuple[Path, Path]:
     """Write ``NAME.py`` and ``test_NAME.py`` into a folder; raises UsageError where one would be in the
     way."""
-    from harness.cli.templates import FUSION, FUSION_TEST
-
+    template = templates()[kind]
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {str(out)!r} is a file; give a folder")
     paths = out / f"{name}.py", out / f"test_{name}.py"
@@ -67,11 +84,14 @@ def write_fusion(name: str, out: Path) -> tuple[Path, Path]:
         raise UsageError(
             f"name {name!r} is not usable: a Python module has it, which the file would hide; choose another"
         )
-    class_name = _class_name(name, FUSION + FUSION_TEST)
+    noun = template.noun
+    class_name = _class_name(name, template.text + template.test)
     out.mkdir(parents=True, exist_ok=True)
-    for path, text in zip(paths, (FUSION, FUSION_TEST), strict=True):
+    for path, text in zip(paths, (template.text, template.test), strict=True):
         with path.open("x", encoding="utf-8") as file:
-            file.write(text.replace("example_method", name).replace("ExampleMethod", class_name))
+            file.write(
+                text.replace(f"example_{noun}", name).replace(f"Example{noun.capitalize()}", class_name)
+            )
     return paths
 
 
@@ -84,11 +104,20 @@ def _class_name(name: str, text: str) -> str:
     return class_name
 
 
-def next_commands(name: str, method: Path, test: Path) -> list[str]:
+def next_commands(kind: str, name: str, file: Path, test: Path) -> list[str]:
     """From the files to a report."""
-    plugin = f"--plugin {shlex.quote(str(method))}"
+    plugin = f"--plugin {shlex.quote(str(file))}"
+    needed = [f"python -m pip install {_NEEDED}"] if importlib.util.find_spec(_NEEDED) is None else []
+    tested = [*needed, f"python -m pytest {shlex.quote(str(test))}"]
+    if kind == "task":
+        return [
+            *tested,
+            f"harness list tasks {plugin}",
+            f"harness train --method casa --task {name} {plugin} --steps 100 --out models",
+            f"harness eval --task {name} --methods casa {plugin} --models models",
+        ]
     return [
-        f"python -m pytest {shlex.quote(str(test))}",
+        *tested,
         f"harness list methods {plugin}",
         f"harness train --method {name} {plugin} --steps 100 --out models",
         f"harness eval --task videoqa --methods {name},vanilla_ca {plugin} --models models",

@@ -151,3 +151,151 @@ def test_settings_are_checked() -> None:
     with pytest.raises(UsageError, match="tokens=0"):
         method_config("example_method", {"tokens": 0})
 '''
+
+TASK = '''"""TODO: one line that says what example_task shows and asks.
+
+As it stands, a coloured square on noise jumps and takes another colour in every frame, one a second. It is
+asked which colour the square has now, and which it had first.
+
+What is drawn of a sample follows from its own seed, pixels last: so the same view shows the same bytes
+everywhere, a limit takes the first samples as they are, and another size asks the same questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.registry import register_task
+from harness.stream import Frame, Pixels, Stream
+from harness.task import Kind, Question, Sample, SamplesOnDemand, Score, Task, TaskConfig, View, exact_match
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220), "yellow": (230, 200, 50)}
+PROMPTS = {"now": "what colour is the square now ?", "first": "what colour was the square first ?"}
+KINDS = {
+    "now": Kind(description="the colour in the last frame", needs="last_frame"),
+    "first": Kind(description="the colour in the first frame", needs="pixel_history", min_frames=2),
+}
+LEAST_PIXELS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleTaskConfig(TaskConfig):
+    """``clips`` in the evaluation; TODO: your own settings (``--task NAME:clips=8``)."""
+
+    clips: int = 64
+
+    def __post_init__(self) -> None:
+        if self.clips < 1:
+            raise UsageError(f"clips={self.clips} leaves nothing to evaluate; give 1 or more")
+
+
+@register_task("example_task")
+class ExampleTask(Task):
+    # Raised whenever a prompt, a frame or a score changes: results of two versions are never joined.
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "TODO: what is shown and asked, in one line"
+    licence: ClassVar[str] = "TODO: of the media"
+    source: ClassVar[str] = "TODO: where the media come from"
+    kinds: ClassVar[Mapping[str, Kind]] = KINDS
+    max_new_tokens: ClassVar[int] = 1
+    Config = ExampleTaskConfig
+
+    config: ExampleTaskConfig
+
+    def check_view(self, view: View) -> None:
+        """What cannot be shown is refused before anything is measured."""
+        if min(view.height, view.width) < LEAST_PIXELS:
+            raise UsageError(
+                f"a square cannot be seen at {view.height}x{view.width}; give at least {LEAST_PIXELS} pixels"
+            )
+
+    def samples(self, view: View) -> Sequence[Sample]:
+        """The evaluation: each sample is made when it is asked for, and only one is in memory."""
+        count = self.config.clips if view.limit is None else min(view.limit, self.config.clips)
+        return SamplesOnDemand(
+            count, lambda index: _sample(f"clip-{index}", np.random.default_rng([index, view.seed]), view)
+        )
+
+    def training_samples(self, view: View, rng: np.random.Generator, count: int) -> Sequence[Sample]:
+        """Fresh samples for `harness train`; without this method the task is for evaluation alone."""
+        return [_sample(f"train-{index}", own, view) for index, own in enumerate(rng.spawn(count))]
+
+    def score(self, prediction: str, question: Question) -> Score:
+        """TODO: a pure function of both; give Score(status="unparsed") for what is no answer."""
+        return exact_match(prediction, question)
+
+    def vocabulary(self) -> frozenset[str]:
+        """Every word, for the small reference models: their tokenizer knows those of its tasks alone."""
+        return frozenset(word for text in (*COLOURS, *PROMPTS.values()) for word in text.split())
+
+
+def _sample(name: str, rng: np.random.Generator, view: View) -> Sample:
+    colours = [list(COLOURS)[i] for i in rng.integers(len(COLOURS), size=view.frames)]
+    places = rng.random((view.frames, 2))
+    frames = [
+        Frame(_drawn(rng, colour, place, view), float(second))
+        for second, (colour, place) in enumerate(zip(colours, places.tolist(), strict=True))
+    ]
+    truths = {"now": colours[-1], "first": colours[0]}
+    questions = tuple(
+        Question(
+            id=f"{name}-{kind}",
+            kind=kind,
+            prompt=PROMPTS[kind],
+            answer=answer,
+            chance=1 / len(COLOURS),
+            choices=tuple(COLOURS),
+            # What an answer is worth that looks at nothing, or at the last frame only.
+            oracles={"blind": "red", "last_frame": colours[-1]},
+        )
+        for kind, answer in truths.items()
+        if view.frames >= KINDS[kind].min_frames
+    )
+    # A group is what is drawn independently: intervals are over groups. ``media`` is kept with the answers.
+    media = {"colours": colours}
+    return Sample(id=name, stream=Stream.of(frames), questions=questions, group=name, media=media)
+
+
+def _drawn(rng: np.random.Generator, colour: str, place: Sequence[float], view: View) -> Pixels:
+    """uint8 [height, width, 3]."""
+    pixels = rng.integers(0, 60, (view.height, view.width, 3), dtype=np.uint8)
+    side = min(view.height, view.width) // 3
+    top, left = (int(share * (whole - side)) for share, whole in zip(place, pixels.shape[:2], strict=True))
+    pixels[top : top + side, left : left + side] = COLOURS[colour]
+    return pixels
+'''
+
+TASK_TEST = '''"""example_task has what every task has, and what is its own."""
+
+from __future__ import annotations
+
+import pytest
+from example_task import ExampleTask
+
+from harness.errors import UsageError
+from harness.task import View
+from harness.testing import TASK_PROPERTIES, check_task
+
+
+@pytest.mark.parametrize("name", TASK_PROPERTIES)
+def test_task_has_property(name: str) -> None:
+    check_task(ExampleTask, properties=[name])
+
+
+def test_questions_are_about_what_is_shown() -> None:
+    view = View(frames=3, height=32, width=32, limit=1)
+    (sample,) = ExampleTask().samples(view)
+    colours = sample.media["colours"]
+    assert isinstance(colours, list)
+    assert {one.kind: one.answer for one in sample.questions} == {"now": colours[-1], "first": colours[0]}
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(UsageError, match="clips=0"):
+        ExampleTask.Config(clips=0)
+'''

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.models import ModelConfig, method_config
 from harness.settings import changed
 from harness.spec import DEFAULT_BACKBONE, MethodSpec
@@ -21,8 +23,9 @@ def card(config: ModelConfig, log: dict[str, Any]) -> str:
     method = MethodSpec(config.method, changed(method_config(config.method, config.method_config)))
     tasks = " ".join(f"--task {name}" for name in config.tasks)
     backbone = "" if config.backbone == DEFAULT_BACKBONE else f"--backbone {config.backbone} "
+    plugins = "".join(f"--plugin {shlex.quote(file)} " for file in _plugins(config))
     command = (
-        f"harness train --method {method} {tasks} {backbone}--steps {identity['steps']} "
+        f"harness train --method {method} {tasks} {plugins}{backbone}--steps {identity['steps']} "
         f"--seed {config.seed} --out models"
     )
     recipe = identity["recipe"]
@@ -46,6 +49,12 @@ def card(config: ModelConfig, log: dict[str, Any]) -> str:
         f"Made by\n\n```\n{command}\n```\n\n"
         f"## Curve\n\n{_curve(log['curve'])}\n"
     )
+
+
+def _plugins(config: ModelConfig) -> list[str]:
+    """The files that brought the method and the tasks."""
+    files = [registry.methods.plugin(config.method), *map(registry.tasks.plugin, config.tasks)]
+    return list(dict.fromkeys(file for file in files if file is not None))
 
 
 def _curve(points: list[dict[str, Any]]) -> str:

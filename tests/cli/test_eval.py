@@ -197,7 +197,9 @@ def test_answers_that_could_not_be_parsed_are_said_of_the_worst_cell(world: Worl
     done = world.eval("--methods", "toy", "--frames", "1,2")
     assert done.exit_code == 0
     assert done.stderr.count("could not be parsed") == 1
-    assert "warning: 14 of 14 answers of toy on counting could not be parsed" in done.stderr
+    assert (
+        "answers on counting could not be parsed and count as wrong: toy 14 of 14; the files" in done.stderr
+    )
 
 
 def test_questions_that_count_for_nothing_are_named(world: World) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from harness import registry
 from harness.cli import app
-from harness.testing import check_fusion_method
+from harness.testing import check_fusion_method, check_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,15 +30,17 @@ def check(folder: Path, *command: object) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_written_passes_its_own_test(tmp_path: Path) -> None:
-    assert new("fusion", "my_fusion", "--out", tmp_path).exit_code == 0
-    check(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_my_fusion.py")
+@pytest.mark.parametrize("kind", ["fusion", "task"])
+def test_what_is_written_passes_its_own_test(tmp_path: Path, kind: str) -> None:
+    assert new(kind, "mine", "--out", tmp_path).exit_code == 0
+    check(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fusion", "task"])
 @pytest.mark.parametrize("name", ["f", "a" * 40])
-def test_what_is_written_is_clean(tmp_path: Path, name: str) -> None:
-    assert new("fusion", name, "--out", tmp_path).exit_code == 0
+def test_what_is_written_is_clean(tmp_path: Path, name: str, kind: str) -> None:
+    assert new(kind, name, "--out", tmp_path).exit_code == 0
     files = f"{name}.py", f"test_{name}.py"
     settings = "--config", ROOT / "pyproject.toml"
     # Where an import of the method itself is sorted depends on the folder that the file ends up in.
@@ -59,6 +61,33 @@ def test_a_class_of_the_files_own_imports_is_not_hidden(tmp_path: Path, name: st
         assert checked == ("streaming",)
     finally:
         registry.methods.keep(known)
+
+
+@pytest.mark.parametrize("name", ["task", "view", "pixels", "example", "colours", "none"])
+def test_a_class_of_a_tasks_own_imports_is_not_hidden(tmp_path: Path, name: str) -> None:
+    assert new("task", name, "--out", tmp_path).exit_code == 0
+    known = registry.tasks.names()
+    assert registry.discover([tmp_path / f"{name}.py"]) == []
+    try:
+        assert check_task(name, properties=["truth"]) == ("truth",)
+    finally:
+        registry.tasks.keep(known)
+
+
+def test_a_tasks_name_is_looked_for_among_tasks(tmp_path: Path) -> None:
+    done = new("task", "videoqa", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "task 'videoqa' exists already: harness.tasks.videoqa registers it" in done.stderr
+    assert new("task", "casa", "--out", tmp_path).exit_code == 0
+    assert "task 'lmms' exists already" in new("task", "lmms", "--out", tmp_path).stderr
+
+
+def test_what_runs_the_test_is_named_where_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "pip install" not in new("task", "one", "--out", tmp_path).stdout
+    monkeypatch.setattr("harness.cli.new._NEEDED", "not_installed")
+    assert "  python -m pip install not_installed\n" in new("task", "two", "--out", tmp_path).stdout
 
 
 def test_next_commands_name_the_files(tmp_path: Path) -> None:
@@ -108,5 +137,5 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_anything_else_is_answered_with_what_there_is(tmp_path: Path) -> None:
     done = new("method", "my_fusion", "--out", tmp_path)
     assert done.exit_code == 2
-    assert "unknown kind of file 'method': give one of fusion" in done.stderr
+    assert "unknown kind of file 'method': give one of fusion, task" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -75,7 +75,7 @@ def test_training_changes_every_weight_and_the_folder_loads(tmp_path: Path) -> N
     assert find_weights("casa", {"gists": 1}, BACKBONE, 1, [tmp_path]) is None
     assert len(weights_digest(folder)) == 16
     card = (folder / "README.md").read_text()
-    assert "harness train --method casa:gists=1 --task colour --steps 6 --seed 0" in card
+    assert f"harness train --method casa:gists=1 --task colour --plugin {PLUGIN} --steps 6 --seed 0" in card
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
