@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
@@ -50,6 +51,7 @@ class MediaError(HarnessError):
     """An image or video that cannot be read; names the file, what is wrong and the fix."""
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=>)")
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "unable to allocate")
 
 
@@ -80,6 +82,13 @@ def _says_out_of_memory(error: BaseException) -> bool:
     except Exception:  # An error's own text may fail to be made.
         return False
     return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+
+
+def in_words(error: BaseException) -> str:
+    """An error for a record: its type, unless it is the harness's own, and its text without addresses in
+    memory, which differ from run to run."""
+    text = _ADDRESS.sub("", str(error))
+    return text if isinstance(error, HarnessError) else f"{type(error).__name__}: {text}"
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, of: str = "", else_: str = "") -> UsageError:

@@ -157,6 +157,10 @@ class EvalSpec:
             raise UsageError(f"unknown device {self.device!r}: give cpu, cuda or cuda:N")
         check_choice("dtype", self.dtype, get_args(DType))
         check_choice("weights", self.weights, get_args(WeightsPolicy))
+        for name in ("tasks", "methods", "backbones", "models", "plugins"):
+            check_text(name, *getattr(self, name))
+        for name in ("data", "out", "cache_dir"):
+            check_text(name, getattr(self, name))
 
     @property
     def out_dir(self) -> Path:
@@ -236,6 +240,17 @@ def parse_resolutions(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
         rows = _parse_int("resolution", height)
         sizes.append((rows, _parse_int("resolution", width) if cross else rows))
     return tuple(sizes)
+
+
+def check_text(name: str, *values: object) -> None:
+    """Raise UsageError for a name or path with bytes that are not UTF-8, which no record can hold."""
+    for value in values:
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = text.encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"{name} {shown!r} is not UTF-8; rename what it names") from error
 
 
 def check_choice(name: str, value: str, options: Sequence[str]) -> None:

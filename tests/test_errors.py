@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 
 import pytest
 import torch
 
-from harness.errors import is_disk_full, is_out_of_memory
+from harness.errors import UsageError, in_words, is_disk_full, is_out_of_memory
 
 
 class UnprintableError(RuntimeError):
@@ -73,3 +74,10 @@ def test_a_disk_that_was_too_small_is_known_through_what_it_caused(number: int) 
 def test_other_errors_are_neither(error: Exception) -> None:
     assert not is_out_of_memory(error)
     assert not is_disk_full(error)
+
+
+def test_an_error_in_words_is_the_same_in_every_process() -> None:
+    first = in_words(ValueError(f"cannot identify image file {io.BytesIO()!r}"))
+    assert first == in_words(ValueError(f"cannot identify image file {io.BytesIO()!r}"))
+    assert first == "ValueError: cannot identify image file <_io.BytesIO object>"
+    assert in_words(UsageError("give another value at 0x10")) == "give another value at 0x10"

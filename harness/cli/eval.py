@@ -90,7 +90,11 @@ def eval_command(
     ] = EvalSpec.timeout_s,
     threads: Annotated[int, typer.Option(help="CPU threads of a cell.")] = EvalSpec.threads,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for data sets.", show_default="~/.cache/vlm-fusion-harness")
+        Path | None,
+        typer.Option(
+            help="Folder for decoded and encoded views; $HARNESS_CACHE moves data sets too.",
+            show_default="~/.cache/vlm-fusion-harness",
+        ),
     ] = None,
     plan_only: Annotated[
         bool,

@@ -80,7 +80,11 @@ def time_command(
     ] = TimingSpec.timeout_s,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = TimingSpec.threads,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for data sets.", show_default="~/.cache/vlm-fusion-harness")
+        Path | None,
+        typer.Option(
+            help="Folder for decoded and encoded views; $HARNESS_CACHE moves data sets too.",
+            show_default="~/.cache/vlm-fusion-harness",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     debug: Debug = False,

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from harness.errors import HarnessError, UsageError, is_disk_full, is_out_of_memory
+from harness.errors import UsageError, in_words, is_disk_full, is_out_of_memory
 from harness.likelihood import Losses
 from harness.lmms.catalogue import DISTRIBUTION, LeafSpec, find, installed
 from harness.lmms.data import fingerprint, hub_revision
@@ -111,7 +111,9 @@ class LmmsTask(Task):
         except Exception as error:  # Whatever a task's own code raises is about this document alone.
             if is_out_of_memory(error) or is_disk_full(error):
                 raise
-            reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            reason = in_words(error)
+            if isinstance(error, KeyError):
+                reason += f" (the document has {', '.join(map(str, leaf.document(index)))})"
             stream, prompt, media, group = Stream(()), "", {"error": reason}, None
         cluster = leaf.document(index).get(leaf.cluster_key) if leaf.cluster_key else None
         question = Question(

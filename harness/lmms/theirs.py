@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import torch
 
 from harness.errors import HarnessError, InfrastructureError
 from harness.lmms.catalogue import RECIPE
@@ -71,15 +72,14 @@ def contained(home: Path | None = None, seed: int = 0) -> Iterator[None]:
     Raises TheirError where it exits, InfrastructureError where a package is missing.
     """
     _import_loguru()
-    environment, states = dict(os.environ), (random.getstate(), np.random.get_state())
+    environment, folder = dict(os.environ), os.getcwd()
     handlers, level = list(logging.root.handlers), logging.root.level
     os.environ["HF_HOME"] = str(home or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser())
     os.environ.setdefault("HF_DATASETS_CACHE", _datasets_cache())
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
     nowhere = io.StringIO()
     try:
         with (
+            _generators(seed),
             warnings.catch_warnings(),
             _pillow_as_it_was(),
             contextlib.redirect_stdout(nowhere),
@@ -97,10 +97,24 @@ def contained(home: Path | None = None, seed: int = 0) -> Iterator[None]:
         ) from error
     finally:
         _restore_environment(environment)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+        os.chdir(folder)
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
+
+
+@contextlib.contextmanager
+def _generators(seed: int) -> Iterator[None]:
+    """Every global generator begins at the seed, and goes on afterwards where it stood."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 def _restore_environment(before: dict[str, str]) -> None:

@@ -19,7 +19,15 @@ from PIL import Image
 
 from harness.errors import MediaError
 from harness.media.resize import resize
-from harness.media.userfiles import IMAGE_SUFFIXES, USER_SAMPLER, Shown, read_image, read_video, spread
+from harness.media.userfiles import (
+    IMAGE_SUFFIXES,
+    USER_SAMPLER,
+    Shown,
+    read_image,
+    read_video,
+    spread,
+    to_rgb,
+)
 from harness.stream import Frame, Item, Text
 from harness.task import View
 
@@ -121,7 +129,7 @@ def prompt_of(parts: Sequence[Part], key: str, view: View) -> Prompted:
             shown.append(_of_clip(part, found))
         else:
             if picture in kept:
-                pixels = np.asarray(part.image.convert("RGB"))
+                pixels = to_rgb(part.image)
                 frame = Frame(resize(pixels, view.height, view.width), time_s)
                 items.append(frame)
                 time_s += 1.0

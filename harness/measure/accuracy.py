@@ -7,10 +7,11 @@ reported.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from harness.errors import is_out_of_memory
+from harness.errors import in_words, is_out_of_memory
 from harness.journal import Journal
 from harness.likelihood import Losses, choice_losses, likeliest
 from harness.records import Accuracy, SampleOutcome
@@ -123,7 +124,7 @@ class Scorer:
             else:
                 score = check_score(self._task.score_losses(answer, question))
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = in_words(error)
             if not self._warned:
                 self._warned = True
                 self._warn(f"the scorer failed on question {question.id!r}: {reason}")
@@ -196,12 +197,20 @@ def summarise(outcomes: Sequence[SampleOutcome]) -> Accuracy:
 def aggregates(
     task: Task, outcomes: Sequence[SampleOutcome], warn: Callable[[str], None]
 ) -> dict[str, float | None]:
-    """The task's own metrics of all answers together; none where making them fails, which is said."""
+    """The task's own metrics of all answers together: none where making them fails, and None for one that is
+    no finite number; either is said."""
+    found: dict[str, float | None] = {}
     try:
-        return dict(task.aggregates(outcomes))
+        for name, given in task.aggregates(outcomes).items():
+            value = None if given is None else float(given)
+            if value is not None and not math.isfinite(value):
+                warn(f"the task's metric {name!r} is {value}, which is no number to record")
+                value = None
+            found[str(name)] = value
     except Exception as error:
-        warn(f"the task's metrics of all answers failed: {type(error).__name__}: {error}")
+        warn(f"the task's metrics of all answers failed: {in_words(error)}")
         return {}
+    return found
 
 
 def by_kind(outcomes: Iterable[SampleOutcome]) -> dict[str, Accuracy]:

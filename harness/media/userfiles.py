@@ -52,17 +52,21 @@ def read_image(path: Path) -> Pixels:
     _check_file(path)
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith(("I", "F")):
-                upright = Image.fromarray(_to_8_bit(np.asarray(upright)))
-            if upright.has_transparency_data:
-                layer = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-            return np.asarray(upright.convert("RGB"))
+            return to_rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError(
             f"image {path} cannot be read ({error}); replace it or remove its questions"
         ) from error
+
+
+def to_rgb(image: Image.Image) -> Pixels:
+    """Uint8 [H, W, 3]: transparency over white, 16 bits cut to 8."""
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(image.convert("RGB"))
 
 
 def _to_8_bit(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Pixels:
@@ -157,6 +161,6 @@ def _upright(pixels: Pixels, degrees: int) -> Pixels:
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise MediaError(f"{path} does not exist; correct the path in questions.jsonl")
+        raise MediaError(f"{path} does not exist; correct its path or put the file there")
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty (0 bytes); replace it or remove its questions")

@@ -89,6 +89,13 @@ def test_random_weights_need_no_training(world: World) -> None:
     assert {entry["key"]["weights"] for entry in json.loads(done.stdout)} == {"random"}
 
 
+@pytest.mark.parametrize("option", ["--data", "--out", "--models", "--plugin", "--cache"])
+def test_a_path_that_no_record_can_hold_is_named(world: World, option: str) -> None:
+    done = world.eval("--methods", "toy", option, "fold\udcff")
+    assert done.exit_code == 2
+    assert "'fold\\udcff' is not UTF-8; rename what it names" in done.stderr.replace("\\\\", "\\")
+
+
 def test_a_failed_cell_is_shown_and_the_rest_goes_on(world: World) -> None:
     world.fake = "fault_at_two_frames"
     done = world.eval("--methods", "toy", "--frames", "1,2,4")

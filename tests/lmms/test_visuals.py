@@ -66,6 +66,14 @@ def test_more_images_than_frames_are_thinned_out_and_it_is_said() -> None:
     assert digests(shown) != digests(other)
 
 
+def test_pictures_of_any_mode_are_shown_as_the_folder_task_shows_them() -> None:
+    deep = Image.fromarray(np.full((20, 30), 32896, np.uint16))
+    clear = Image.fromarray(np.zeros((20, 30, 4), np.uint8))
+    frames = prompt_of([Picture(deep), Picture(clear), "?"], "0", VIEW).items
+    levels = [int(one.pixels.min()) for one in frames if isinstance(one, Frame)]
+    assert levels == [128, 255]
+
+
 def test_a_video_shows_the_asked_number_of_frames_at_their_times(clip: Path) -> None:
     shown = prompt_of(parts_of_visuals([str(clip)], "what?"), "0", VIEW)
     described = only(shown)

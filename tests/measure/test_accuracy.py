@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 import torch
 
-from harness.measure.accuracy import Scorer, answer_all, by_kind, summarise
+from harness.measure.accuracy import Scorer, aggregates, answer_all, by_kind, summarise
 from harness.measure.cache import EntryCache
 from harness.measure.views import EncodedView, load_view
 from harness.records import SampleOutcome
@@ -119,6 +120,25 @@ def test_a_scorer_that_fails_is_an_error_and_is_said_once(score: object, reason:
     assert reason in (outcomes[0].reason or "")
     assert len(lines) == 1
     assert "'q0'" in lines[0]
+
+
+def test_a_metric_of_all_answers_that_is_no_number_is_none_and_said() -> None:
+    class Strange(Pictures):
+        def aggregates(self, outcomes: Sequence[SampleOutcome]) -> dict[str, float | None]:
+            return {"nan": float("nan"), "endless": float("inf"), "fine": 0.5, "none": None}
+
+    class Broken(Pictures):
+        def aggregates(self, outcomes: Sequence[SampleOutcome]) -> dict[str, float | None]:
+            return {"text": "much"}  # type: ignore[dict-item]
+
+    said: list[str] = []
+    assert aggregates(Strange(), [], said.append) == {"nan": None, "endless": None, "fine": 0.5, "none": None}
+    assert said == [
+        "the task's metric 'nan' is nan, which is no number to record",
+        "the task's metric 'endless' is inf, which is no number to record",
+    ]
+    assert aggregates(Broken(), [], said.append) == {}
+    assert "metrics of all answers failed: ValueError" in said[-1]
 
 
 def test_an_unparsed_answer_counts_as_wrong() -> None:
