@@ -74,6 +74,15 @@ def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        package = (error.name or str(error)).partition(".")[0]
+        say(
+            f"error: the package {package} is not installed here; `harness doctor` says what is missing and "
+            "how to install it"
+        )
+        raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
     except OSError as error:
         if debug:
             traceback.print_exc()

@@ -170,7 +170,7 @@ def _on_real_tensors(key: CountKey, reason: str) -> Counted | NotCounted:
         return NotCounted(
             message=f"{reason}; it can be counted on real tensors only, up to {REAL_PARAMETERS:,} parameters "
             f"and {REAL_TOKENS:,} image tokens, and here are {parameters:,} and {tokens:,}: "
-            "take the line out of the data's hands, or use --backbone tiny-qwen3 and fewer frames"
+            "write the line so that no shape depends on values, or use --backbone tiny-qwen3 and fewer frames"
         )
     try:
         return Counted(peak=_count(key, "cpu", reason))

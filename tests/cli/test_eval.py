@@ -237,6 +237,16 @@ def test_a_bug_is_one_line_too(world: World, monkeypatch: pytest.MonkeyPatch) ->
     assert done.stderr.startswith("error: unexpected TypeError: planted; run again with --debug")
 
 
+def test_a_package_that_is_missing_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*arguments: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    monkeypatch.setattr("harness.execute.run_eval", lacking)
+    done = world.eval()
+    assert done.exit_code == 4
+    assert done.stderr.startswith("error: the package torch is not installed here; `harness doctor` says")
+
+
 def test_the_default_folder_is_named_after_the_tasks(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
