@@ -372,7 +372,7 @@ def test_answers_that_could_often_not_be_parsed_are_said() -> None:
 
     some = [with_unparsed("casa", 2, 40), with_unparsed("casa", 4, 80), with_unparsed("vanilla_ca", 4, 1)]
     text = said(the_summary(some))
-    assert "could not be parsed and count as wrong, in a cell up to: casa 80 of 320." in text
+    assert "on videoqa could not be parsed and count as wrong: up to 80 of 320 of casa." in text
     assert "could not be parsed" not in said(the_summary(some[2:]))
 
 

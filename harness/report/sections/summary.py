@@ -172,12 +172,12 @@ def _unparsed(cells: pd.DataFrame) -> list[str]:
     lines = []
     for task, rows in worst.groupby("task", sort=True):
         named = [
-            f"{row.method} {row.unparsed:,.0f} of {row.questions:,.0f}"
+            f"{row.unparsed:,.0f} of {row.questions:,.0f} of {row.method}"
             for row in rows.itertuples(index=False)
         ]
         lines.append(
-            f"Answers on {task} could not be parsed and count as wrong, in a cell up to: {some(named)}. Such "
-            "a score tells of the answers' form before it tells of what was seen."
+            f"More than {100 * OFTEN_UNPARSED:.0f} % of a cell's answers on {task} could not be parsed and count "
+            f"as wrong: up to {some(named)}. They tell of the answers' form, not of what was seen."
         )
     return lines
 
