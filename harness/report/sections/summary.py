@@ -176,8 +176,8 @@ def _unparsed(cells: pd.DataFrame) -> list[str]:
             for row in rows.itertuples(index=False)
         ]
         lines.append(
-            f"More than {100 * OFTEN_UNPARSED:.0f} % of a cell's answers on {task} could not be parsed and count "
-            f"as wrong: up to {some(named)}. They tell of the answers' form, not of what was seen."
+            f"More than {100 * OFTEN_UNPARSED:.0f} % of a cell's answers on {task} could not be parsed and "
+            f"count as wrong: up to {some(named)}. They tell of the answers' form, not of what was seen."
         )
     return lines
 
