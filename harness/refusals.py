@@ -28,6 +28,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._tasks: dict[str, tuple[Task | None, str | None]] = {}
+        self._views: dict[tuple[str, View], str | None] = {}
         self._encoders: dict[str, Encoder | None] = {}
         self._asked: dict[tuple[str, object], list[str | None]] = {}
 
@@ -55,7 +56,11 @@ class Refusals:
             reason = _refusal(lambda: made.append(cls(build_config(cls.Config, config, planned.name))))
             self._tasks[name] = (made[0] if made else None, reason)
         task, reason = self._tasks[name]
-        return reason or (None if task is None else _refusal(lambda: task.check_view(view)))
+        if task is None:
+            return reason
+        if (name, view) not in self._views:
+            self._views[name, view] = _refusal(lambda: task.check_view(view))
+        return self._views[name, view]
 
     def _size(self, spec: EncoderSpec | None, view: View) -> str | None:
         if spec is None:

@@ -49,6 +49,14 @@ def test_a_combination_that_is_refused_is_skipped_with_the_reason(tmp_path: Path
     assert len(plan.cells) == 8
 
 
+def test_a_view_is_asked_about_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[View] = []
+    monkeypatch.setattr(MultiImage, "check_view", lambda self, view: asked.append(view))
+    plan = make_plan(spec(tmp_path, ("multi_image",), frames=(2, 4), weights="random", seeds=(0, 1)))
+    assert len(plan.cells) == 8
+    assert [view.frames for view in asked] == [2, 4]
+
+
 def test_errors_of_a_tasks_own_are_left_to_its_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: MultiImage, view: View) -> None:
         raise ZeroDivisionError
