@@ -70,6 +70,7 @@ def test_errors_of_a_tasks_own_are_left_to_its_cells(tmp_path: Path, monkeypatch
     ("settings", "message"),
     [
         ({"task": TaskSpec("multi_image"), "frames": (4, 64)}, "64 images are asked"),
+        ({"task": TaskSpec("videoqa"), "frames": (65,)}, "65 frames are asked of a clip that has 64"),
         ({"task": None, "resolutions": ((17, 17),), "weights": "random"}, "does not fit the patch encoder"),
     ],
 )

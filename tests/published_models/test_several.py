@@ -42,7 +42,7 @@ def spec(checkpoint: Folder, tmp_path: Path) -> Make:
             "tasks": (TaskSpec.parse(f"{NAME}:clips=2"),),
             "methods": MethodSpec.parse_list([methods]),
             "frames": (1, 2),
-            "resolutions": ((56, 64),),
+            "resolutions": ((112, 112),),
             "backbones": ("tiny-qwen3", *folders) if backbones is None else backbones,
             "out": tmp_path / "run",
             "cache_dir": tmp_path / "cache",
@@ -103,7 +103,7 @@ def test_published_weights_are_measured_once_and_random_ones_per_seed(spec: Make
 
 def test_a_fused_model_s_folder_runs_its_own_method_and_seed(spec: Make, tmp_path: Path) -> None:
     config = new_config("vanilla_ca", {}, "tiny-qwen3", 7)
-    trained = config.model_copy(update={"max_frames": 2, "heights": (56,), "widths": (64,)})
+    trained = config.model_copy(update={"max_frames": 2, "heights": (112,), "widths": (112,)})
     save_model(build_model("vanilla_ca", {}, "tiny-qwen3", 7), trained, tmp_path / "mine")
     plan = make_plan(spec("casa", backbones=("tiny-qwen3", str(tmp_path / "mine"))))
     assert [(name, seed) for name, _, seed in pairs(plan)] == [("casa", 0), ("vanilla_ca", 7)]

@@ -176,12 +176,3 @@ def test_a_real_size_is_timed_with_two_copies_of_a_method(tmp_path: Path, task: 
         assert set(outcome.phases) == set(PHASES)
         assert all(min(rounds.raw_ms) > 0 for rounds in outcome.phases.values())
     assert time_size(job, stages.append).frames_digest == result.frames_digest
-
-
-def test_more_frames_than_a_clip_has_fail_with_the_way_out(tmp_path: Path) -> None:
-    (job,) = make_timing_plan(spec(tmp_path, 65, task=TaskSpec("videoqa"), rounds=1)).jobs
-    result = time_size(job, lambda text: None)
-    assert (result.encode, result.frames_digest) == (None, None)
-    for outcome in result.outcomes:
-        assert isinstance(outcome, Failed)
-        assert "65 frames are asked of a clip" in outcome.message
