@@ -16,6 +16,7 @@ from harness.measure.stored import as_json
 from harness.sample_rules import SampleRules
 from harness.stream import Text
 from harness.task import Question, Sample, Score, Task, TaskConfig, View, check_score
+from harness.testing.elsewhere import digests, digests_elsewhere, reachable
 from harness.testing.failures import ViolationError
 from harness.tokenizer import extended, words_of
 
@@ -53,21 +54,18 @@ class TaskSubject:
         shown = (sample for sample in self.samples(view) if "error" not in sample.media)
         return itertools.islice(((one, asked) for one in shown for asked in one.questions), _ASKED)
 
-    @property
-    def trains(self) -> bool:
-        return self.cls.training_samples is not Task.training_samples
-
 
 @dataclass(frozen=True, slots=True)
 class TaskProperty:
-    """What must hold, in one sentence, and what usually breaks it. ``check`` raises a ViolationError;
-    ``training`` is asked only of tasks with a training split."""
+    """What must hold, in one sentence, and what usually breaks it. ``check`` raises a ViolationError. It is
+    made of tasks that it ``applies`` to; ``once`` on the last view only, since it takes seconds."""
 
     name: str
     statement: str
     check: Callable[[TaskSubject, View], None]
     cause: str
-    training: bool = False
+    applies: Callable[[TaskSubject], bool] = lambda _: True
+    once: bool = False
 
 
 def _rules(subject: TaskSubject, view: View) -> None:
@@ -93,6 +91,16 @@ def _shown(subject: TaskSubject, view: View) -> None:
 
 def _repeated(subject: TaskSubject, view: View) -> None:
     _expect_same(subject.samples(view), list(subject.again().samples(view)), "a second time")
+
+
+def _repeated_elsewhere(subject: TaskSubject, view: View) -> None:
+    samples = subject.samples(view)
+    found = digests_elsewhere(subject.cls, subject.config, view)
+    if len(found) != len(samples):
+        raise ViolationError(f"{len(samples)} samples, but {len(found)} in another process")
+    for sample, mine, other in zip(samples, digests(samples), found, strict=True):
+        if mine != other:
+            raise ViolationError(f"sample {sample.id!r} is another one in another process")
 
 
 def _limited(subject: TaskSubject, view: View) -> None:
@@ -192,6 +200,10 @@ def _foretold(subject: TaskSubject, view: View) -> None:
                 )
 
 
+def _trains(subject: TaskSubject) -> bool:
+    return subject.cls.training_samples is not Task.training_samples
+
+
 def _drawn(subject: TaskSubject, view: View, seed: int = 0) -> list[Sample]:
     return list(subject.again().training_samples(view, np.random.default_rng(seed), _DRAWN))
 
@@ -248,9 +260,17 @@ _ALL = (
     ),
     TaskProperty(
         "repeatable",
-        "the same view shows the same bytes and asks the same questions, in another process too",
+        "the same view shows the same bytes and asks the same questions",
         _repeated,
-        "a generator without a seed, hash(), the order of a set or of a folder, or something kept on self",
+        "a generator without a seed, or something kept on self",
+    ),
+    TaskProperty(
+        "processes",
+        "another process shows the same",
+        _repeated_elsewhere,
+        "hash() of a text, the order of a set, or something that this process alone knows",
+        applies=lambda subject: reachable(subject.cls),
+        once=True,
     ),
     TaskProperty(
         "limit",
@@ -290,21 +310,21 @@ _ALL = (
         "training samples follow from the generator, and are as many as asked for",
         _trained,
         "a generator other than the one given, or a count that is not looked at",
-        training=True,
+        applies=_trains,
     ),
     TaskProperty(
         "fresh",
         "training shows no frame of the evaluation",
         _apart,
         "both draw from the same media; split them by what is sampled independently",
-        training=True,
+        applies=_trains,
     ),
     TaskProperty(
         "words",
         "the reference models' tokenizer has every word",
         _worded,
         "vocabulary() lacks words of prompts, answers or texts; words are what blanks separate",
-        training=True,
+        applies=_trains,
     ),
 )
 TASK_PROPERTIES = {item.name: item for item in _ALL}

@@ -70,10 +70,11 @@ def check_task(
     ]
     checked, broken = [], []
     for item in _chosen(properties):
-        if item.training and not subject.trains:
+        if not item.applies(subject):
             continue
         checked.append(item.name)
-        found = next(filter(None, (_find(item, subject, view) for view in views)), None)
+        asked = views[-1:] if item.once else views
+        found = next(filter(None, (_find(item, subject, view) for view in asked)), None)
         if found is not None:
             broken.append((item, *found))
     if broken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,18 @@ class MoreFrames(ColourTask):
 class Unseeded(ColourTask):
     def samples(self, view: View) -> Sequence[Sample]:
         return change(super().samples(view), group=str(next(_calls)))
+
+
+class HashedOrder(ColourTask):
+    def samples(self, view: View) -> Sequence[Sample]:
+        names = [str(number) for number in range(view.limit or 9)]
+        return change(super().samples(view), group=str(list({*names, "more", "names"})))
+
+
+class OfThisProcess(ColourTask):
+    def samples(self, view: View) -> Sequence[Sample]:
+        assert not sys.argv[0].endswith("elsewhere.py")
+        return super().samples(view)
 
 
 class NoLimit(ColourTask):
@@ -142,6 +155,8 @@ CASES: dict[Broken, tuple[str, str]] = {
     OtherSize: ("shown", "shows a frame of 16x64"),
     MoreFrames: ("shown", "shows 5 frames of 1 asked for"),
     Unseeded: ("repeatable", "has group"),
+    HashedOrder: ("processes", "sample 'test-0' is another one in another process"),
+    OfThisProcess: ("processes", "another process fails: AssertionError"),
     NoLimit: ("limit", "limit=1 gives 24 samples"),
     LimitInTheSeed: ("limit", "with limit=1"),
     SizeInTheSeed: ("sizes", "at 128x128"),
@@ -158,6 +173,10 @@ CASES: dict[Broken, tuple[str, str]] = {
 }
 
 
+IN_ONE_PROCESS = [name for name in TASK_PROPERTIES if name != "processes"]
+"""What takes no seconds."""
+
+
 @pytest.mark.parametrize("task", ["videoqa", "multi_image"])
 def test_shipped_tasks_have_every_property(task: str) -> None:
     assert check_task(task, frames=(4,), sizes=((32, 48),), limit=4) == tuple(TASK_PROPERTIES)
@@ -170,13 +189,14 @@ def test_a_task_of_ones_own_has_every_property() -> None:
 @pytest.mark.parametrize("task", CASES)
 def test_a_broken_property_is_found_and_named(task: Broken) -> None:
     name, found = CASES[task]
+    asked = list(TASK_PROPERTIES) if name == "processes" else IN_ONE_PROCESS
     with pytest.raises(TaskPropertyError) as caught:
-        check_task(task)
+        check_task(task, properties=asked)
     assert caught.value.property == name
     assert found in caught.value.found
     first, *_ = str(caught.value).splitlines()
     assert first == f"task {task.__name__} breaks {name!r}: {TASK_PROPERTIES[name].statement}"
-    for other in set(TASK_PROPERTIES) - {name, *caught.value.also}:
+    for other in set(IN_ONE_PROCESS) - {name, *caught.value.also}:
         assert check_task(task, properties=[other]) == (other,)
 
 
@@ -195,12 +215,13 @@ def test_what_failed_can_be_run_again() -> None:
     assert str(second.value) == str(caught.value)
 
 
-def test_training_is_asked_only_of_tasks_that_train() -> None:
+def test_not_everything_is_asked_of_every_task() -> None:
     class Evaluated(ColourTask):
         training_samples = ColourTask.__mro__[1].training_samples  # type: ignore[attr-defined]
 
     checked = check_task(Evaluated)
-    assert set(TASK_PROPERTIES) - set(checked) == {"training", "fresh", "words"}
+    # No other process can import a class that stands in a function.
+    assert set(TASK_PROPERTIES) - set(checked) == {"processes", "training", "fresh", "words"}
 
 
 def test_settings_and_names_are_checked() -> None:
