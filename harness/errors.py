@@ -84,10 +84,23 @@ def _says_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
+def text_of(error: BaseException) -> str:
+    """An error's text, which may fail to be made; what is no valid Unicode is escaped."""
+    try:
+        return storable(str(error))
+    except Exception:
+        return "(its text cannot be made)"
+
+
+def storable(text: str) -> str:
+    """The text with what is no valid Unicode, such as half a surrogate pair, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def in_words(error: BaseException) -> str:
     """An error for a record: its type, unless it is the harness's own, and its text without addresses in
     memory, which differ from run to run."""
-    text = _ADDRESS.sub("", str(error))
+    text = _ADDRESS.sub("", text_of(error))
     return text if isinstance(error, HarnessError) else f"{type(error).__name__}: {text}"
 
 

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, get_args, overload
 
 import numpy as np
 
-from harness.errors import UsageError
+from harness.errors import UsageError, storable
 from harness.likelihood import Losses, likeliest
 from harness.stream import Stream
 
@@ -75,6 +75,8 @@ class Question:
             text = getattr(self, name)
             if not isinstance(text, str) or not (text or name in ("prompt", "answer")):
                 self._refuse(name, "give a text")
+            if storable(text) != text:
+                self._refuse(name, "give valid Unicode")
         chance: object = self.chance
         if chance is not None and not (isinstance(chance, Real) and 0.0 <= float(chance) <= 1.0):
             self._refuse("chance", "give the expected score of a guess, in 0..1, or None where there is none")
@@ -140,6 +142,8 @@ def check_score(score: object) -> Score:
     """What a scorer gave; raises TypeError or ValueError where that is no score."""
     if not isinstance(score, Score):
         raise TypeError(f"it gives {score!r}, not a harness.task.Score")
+    if score.status not in get_args(ScoreStatus):
+        raise ValueError(f"a status {score.status!r} is none of {', '.join(get_args(ScoreStatus))}")
     if score.status == "scored" and not (score.value is not None and 0.0 <= score.value <= 1.0):
         raise ValueError(f"a score of {score.value!r} is not in 0..1")
     return score

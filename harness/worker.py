@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import environment
-from harness.errors import HarnessError, InfrastructureError, UsageError, is_disk_full, is_out_of_memory
+from harness.errors import (
+    HarnessError,
+    InfrastructureError,
+    UsageError,
+    is_disk_full,
+    is_out_of_memory,
+    storable,
+    text_of,
+)
 from harness.inputs import inputs_now
 from harness.journal import journal_path
 from harness.plan import CellJob
@@ -102,26 +110,19 @@ def failed_by(error: Exception) -> Failed:
         raise InfrastructureError(
             f"the disk is full ({error}); free some space and run the same command again to go on"
         ) from error
-    trace = _storable("".join(traceback.format_exception(error)))
+    trace = storable("".join(traceback.format_exception(error)))
     return Failed(failure=failure_kind(error), message=describe(error), traceback=trace)
 
 
 def describe(error: Exception) -> str:
     """An exception in words, with the line that raised it unless it is the harness's own; its text may be
     missing, fail to be made, or be no valid Unicode."""
-    try:
-        text = _storable(str(error))
-    except Exception:
-        text = "(its text cannot be made)"
+    text = text_of(error)
     if isinstance(error, HarnessError):
         return text
     line = raising_line(error)
     named = f"{type(error).__name__} at {line}" if line else type(error).__name__
     return f"{named}: {text}" if text else named
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def failure_kind(error: Exception) -> FailureKind:

@@ -80,4 +80,6 @@ def test_an_error_in_words_is_the_same_in_every_process() -> None:
     first = in_words(ValueError(f"cannot identify image file {io.BytesIO()!r}"))
     assert first == in_words(ValueError(f"cannot identify image file {io.BytesIO()!r}"))
     assert first == "ValueError: cannot identify image file <_io.BytesIO object>"
+    assert in_words(ValueError("half \udcff")) == "ValueError: half \\udcff"
+    assert in_words(UnprintableError()) == "UnprintableError: (its text cannot be made)"
     assert in_words(UsageError("give another value at 0x10")) == "give another value at 0x10"

@@ -27,6 +27,7 @@ GOOD = Question(id="q", kind="now", prompt="which?", answer="red", chance=0.5, c
         ({"answer": "green"}, "answer='green'; give one of its choices, 'red', 'blue'"),
         ({"answer": 3}, "answer=3; give a text"),
         ({"prompt": None}, "prompt=None"),
+        ({"prompt": "half \udcff"}, r"prompt='half \\udcff'; give valid Unicode"),
         ({"id": ""}, "id=''"),
         ({"kind": ""}, "kind=''"),
         ({"choices": "red"}, "choices='red'; give a tuple of texts"),

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.errors import one_line
 from harness.plan import method_label
 from harness.records import Accuracy, Failed, Measures, Record, Skipped, Timing
 
@@ -101,9 +102,8 @@ def _aggregates_text(record: Record) -> str:
     values = [
         f"{name} {NONE if value is None else f'{value:.4g}'}" for name, value in measures.aggregates.items()
     ]
-    return (
-        f"{key.task} {method_label(key)} {key.frames} frame(s) {key.height}x{key.width}: {', '.join(values)}"
-    )
+    where = f"{key.task} {method_label(key)} {key.frames} frame(s) {key.height}x{key.width}"
+    return one_line(f"{where}: {', '.join(values)}")
 
 
 def _time(measures: Measures, phase: str) -> str:

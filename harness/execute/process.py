@@ -87,7 +87,7 @@ def run_in_process(
     """Measure the cell in a process of its own and wait for it; see :func:`run_errand`."""
     errand = Errand(
         function=f"{worker.__name__}:{worker.measure_cell_file.__name__}",
-        arguments=(job.to_json(), str(out), measure),
+        arguments=(job.to_json(), str(out.absolute()), measure),  # Other people's code may go elsewhere.
         device=job.key.device,
         threads=job.threads,
     )

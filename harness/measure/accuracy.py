@@ -105,7 +105,8 @@ Answer = str | Losses
 
 
 class Scorer:
-    """A task's scorer that may fail: an exception or an impossible score is an error of one question."""
+    """A task's scorer that may fail: an exception, an exit or an impossible score is an error of one
+    question."""
 
     def __init__(self, task: Task, warn: Callable[[str], None]) -> None:
         self._task = task
@@ -123,7 +124,7 @@ class Scorer:
                 score = check_score(self._task.score(answer, question))
             else:
                 score = check_score(self._task.score_losses(answer, question))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = in_words(error)
             if not self._warned:
                 self._warned = True
@@ -207,7 +208,7 @@ def aggregates(
                 warn(f"the task's metric {name!r} is {value}, which is no number to record")
                 value = None
             found[str(name)] = value
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         warn(f"the task's metrics of all answers failed: {in_words(error)}")
         return {}
     return found

@@ -101,13 +101,15 @@ def test_samples_that_cannot_be_read_are_errors_not_answers(
         (Score(status="scored"), "a score of None is not in 0..1"),
         (None, "it gives None, not a harness.task.Score"),
         (1.0, "it gives 1.0, not a harness.task.Score"),
+        (Score(status="fine", value=1.0), "a status 'fine' is none of scored, unparsed, error"),  # type: ignore[arg-type]
         (ZeroDivisionError("no luck"), "ZeroDivisionError: no luck"),
+        (SystemExit(0), "SystemExit: 0"),
     ],
 )
 def test_a_scorer_that_fails_is_an_error_and_is_said_once(score: object, reason: str) -> None:
     class Broken(Pictures):
         def score(self, prediction: str, question: Question) -> Score:
-            if isinstance(score, Exception):
+            if isinstance(score, BaseException):
                 raise score
             return score  # type: ignore[return-value]
 
