@@ -145,7 +145,23 @@ def plan_models(spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> PlannedModels
                         encoder=backbone.encoder,
                     )
                 )
+    _check_apart(models)
     return PlannedModels(models=tuple(models), left_out=_left_out(backbones, choices))
+
+
+def _check_apart(models: Sequence[PlannedModel]) -> None:
+    """Raise UsageError for two models that only their weights tell apart: every table would mix them."""
+    first: dict[tuple[object, ...], PlannedModel] = {}
+    for model in models:
+        place = (model.method, str(model.method_config), model.backbone, model.seed)
+        other = first.setdefault(place, model)
+        if other.weights != model.weights:
+            name = f"method {model.method!r} seed {model.seed} on {model.backbone}"
+            raise UsageError(
+                f"{other.backbone_path} and {model.backbone_path} are both {name}, with different weights, "
+                "and would be one row of every table; give one of the folders another name where the model "
+                "is published (a link will do), or measure them into different --out folders"
+            )
 
 
 def _everything(backbone: _Backbone, spec: EvalSpec, broken: Sequence[BrokenPlugin]) -> _Choice:

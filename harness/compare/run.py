@@ -17,8 +17,7 @@ from harness.stats.multiple import holm
 from harness.stats.paired import PairedDifference, PairedScores, paired_differences
 from harness.stats.seeds import SeedSpread, seed_difference
 from harness.store import Problem, Store, uncollected
-
-RANDOM = "random"
+from harness.superseded import RANDOM
 
 MACHINE = ("cpu", "cpu_count", "threads", "gpu", "torch")
 """Fields of the environment that times depend on."""

@@ -16,6 +16,7 @@ from harness.published_models import METHOD
 from harness.records import Record
 from harness.report.labels import method_labels
 from harness.store import Problem, load_records
+from harness.superseded import standing
 
 DEFAULT_RUN = Path("results/reference")
 SEPARATOR = "::"
@@ -142,8 +143,9 @@ def _load(
     registry.discover()
     loaded, problems = {}, []
     for folder in dict.fromkeys(folders):
-        loaded[folder], unreadable = load_records(folder)
-        problems += unreadable
+        records, unreadable = load_records(folder)
+        loaded[folder], superseded = standing(records, folder)
+        problems += [*unreadable, *superseded]
     # Labels of methods that are not known here depend on what they are told from: on both runs together.
     keys = [record.key for records in loaded.values() for record in records]
     labels = iter(

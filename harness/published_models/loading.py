@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from harness.errors import UsageError
+from harness.errors import UsageError, in_words
 from harness.modelfiles import CONFIG, read_json, weight_files
 from harness.published_models import CHECKPOINT, METHOD, PublishedConfig
 from harness.published_models.families import family_class
@@ -89,8 +89,8 @@ def _tokenizer(folder: Path, trust: bool) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())[:160]
+    except (OSError, ValueError, ImportError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(in_words(error).split())[:160]
         raise UsageError(
             f"{folder} has no tokenizer that can be read ({reason}); copy tokenizer.json and "
             "tokenizer_config.json of the checkpoint too"

@@ -23,7 +23,9 @@ def is_published(name: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and (
-        known_type(str(document.get("model_type"))) is not None or _is_foreign(document)
+        known_type(str(document.get("model_type"))) is not None
+        or isinstance(document.get("vision_config"), dict)
+        or _is_foreign(document)
     )
 
 

@@ -19,6 +19,7 @@ from harness.report.labels import Defaults, default_configs
 from harness.report.plausible import doubt, misfit
 from harness.settings import join
 from harness.store import Problem, Store, load_records
+from harness.superseded import standing
 from harness.timing.records import TimingRecord
 from harness.timing.store import FOLDER as TIMINGS
 from harness.timing.store import load_timings
@@ -93,7 +94,8 @@ def gather(run_dir: Path) -> Evidence:
     timings, untimed = load_timings(run_dir)
     loaded, problems = load_cells(run_dir)
     doubts = {record.key.digest: doubt(record) for record in loaded}
-    records = [record for record in loaded if doubts[record.key.digest] is None]
+    plausible = [record for record in loaded if doubts[record.key.digest] is None]
+    records, superseded = standing(plausible, run_dir)
     implausible = [
         Problem(run_dir / "records" / f"{digest}.json", reason) for digest, reason in doubts.items() if reason
     ]
@@ -105,7 +107,7 @@ def gather(run_dir: Path) -> Evidence:
     return Evidence(
         run=_named(run_dir),
         records=records,
-        problems=[*problems, *implausible, *without, *uncounted, *untimed],
+        problems=[*problems, *implausible, *superseded, *without, *uncounted, *untimed],
         cells=records_to_frame(records, clips, defaults),
         kinds=kinds_to_frame(records, defaults),
         samples=AnswersOnDemand(Store(run_dir), tuple(clips)),

@@ -89,7 +89,7 @@ def test_what_cannot_be_loaded_is_listed(tmp_path: Path) -> None:
     (tmp_path / "records" / "broken.json").write_text("{")
     (tmp_path / "samples" / f"{record.key.digest}.jsonl.gz").write_text("no gzip\n")
     text = build_report(tmp_path).read_text()
-    listed = text.partition("### Records that could not be loaded")[2]
+    listed = text.partition("### Records that are left out")[2]
     assert "broken.json" in listed
     assert "the answers to single questions cannot be read" in listed
 

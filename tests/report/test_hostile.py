@@ -163,7 +163,7 @@ def test_broken_files_do_not_keep_a_report_from_being_made(
 
     monkeypatch.setattr(Path, "read_text", refused)
     text = build_report(tmp_path).read_text()
-    listed = text.partition("### Records that could not be loaded")[2]
+    listed = text.partition("### Records that are left out")[2]
     for name in ("folder", "loop", "secret", *(f"{index:016x}" for index in range(len(BROKEN)))):
         assert f"| {name}.json |" in listed
     assert "Permission denied" in listed

@@ -159,7 +159,7 @@ def _problems(evidence: Evidence) -> list[Section]:
         columns=(Column("file", numeric=False), Column("reason", numeric=False)),
         rows=tuple((cell(problem.path.name), cell(problem.reason)) for problem in evidence.problems),
     )
-    return [Section(title="Records that could not be loaded", blocks=(table,))]
+    return [Section(title="Records that are left out", blocks=(table,))]
 
 
 def _environments(cells: pd.DataFrame) -> list[Block]:
