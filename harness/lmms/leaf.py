@@ -71,7 +71,13 @@ class Leaf:
                 return self._constructed(config)
             # Around the reading too: it runs the task's Python files, which may take the function over.
             with redirected(self.spec, self._data):
-                return self._constructed({**self._read_config(), "dataset_kwargs": None})
+                try:
+                    return self._constructed({**self._read_config(), "dataset_kwargs": None})
+                except KeyError as error:  # It tries its prompt on the first document.
+                    raise UsageError(
+                        f"task lmms:{self.spec.name} reads {error} of a document, which the data in "
+                        f"{self._data} do not have; give the data set with the columns it is published with"
+                    ) from error
 
     def _read_config(self) -> dict[str, Any]:
         """The task's YAML file with its functions, from Python files that are run anew."""

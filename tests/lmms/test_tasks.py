@@ -98,6 +98,19 @@ def test_data_that_has_changed_is_refused(data: Mapping[str, Path]) -> None:
         build_config(cls.Config, {"data": str(data["chartqa"]), "lmms_eval": "0.1"}, "x")
 
 
+def test_a_column_that_is_missing_is_named(data: Mapping[str, Path], tmp_path: Path) -> None:
+    from datasets import load_from_disk
+
+    whole = load_from_disk(str(data["muirbench"]))
+    whole.remove_columns("options").save_to_disk(str(tmp_path / "less"))
+    cls = registry.tasks.get("lmms:muirbench")
+    task = cls(build_config(cls.Config, {"data": str(tmp_path / "less")}, "x"))
+    with pytest.raises(
+        UsageError, match=r"lmms:muirbench reads 'options' of a document, which the data in .*less"
+    ):
+        task.samples(VIEW)
+
+
 def test_without_hub_and_data_one_line_names_both_ways(own_cache: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"MUIRBENCH/MUIRBENCH.*HF_HUB_OFFLINE.*--data DIR"):
         hub_revision(find("muirbench")[0])
