@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 _ANNOTATIONS = frozenset({*READERS, ".arrow", ".tsv", ".srt", ".txt"})
-_SHARD = re.compile(r"^(.*?)(?:-\d{5}-of-\d{5})?$")
+_SHARD = re.compile(r"^(.*?)(?:-\d{5}-of-(\d{5}))?$")
+"""A table's name, and of how many files it is."""
 _SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test")
 """What other splits are called: a table of that name is not taken for the one that is wanted."""
 _TIMEOUT_S = 20.0
@@ -188,6 +189,10 @@ def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
         by_split = {(splits[0], kind): files for (_, kind), files in by_split.items()}
     read = {"parquet": datasets.Dataset.from_parquet, "json": datasets.Dataset.from_json}
     read["csv"] = datasets.Dataset.from_csv
+    for split in splits:
+        _check_whole(
+            split, [Path(file) for (own, _), files in by_split.items() if own == split for file in files]
+        )
     found = {}
     for (split, kind), files in by_split.items():
         if split in splits:
@@ -202,6 +207,24 @@ def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
                     f"{' '.join(str(cause).split())[:200]}; give whole files with rows"
                 ) from error
     return found
+
+
+def _check_whole(split: str, files: Sequence[Path]) -> None:
+    """Raise UsageError unless the files are one table: one file, or every shard of it in one folder."""
+    counts = {
+        (file.parent, file.suffix, matched[2]) for file in files if (matched := _SHARD.match(file.stem))
+    }
+    if len(counts) > 1:
+        raise UsageError(
+            f"split {split!r} is in {', '.join(map(str, files))}, which are several tables; leave one of "
+            "them in the folder, or give the folder of one as data"
+        )
+    whole = int(next(iter(counts))[2] or 1) if counts else len(files)
+    if len(files) != whole:
+        raise UsageError(
+            f"split {split!r} has {len(files)} of {whole} files ({', '.join(file.name for file in files)}); "
+            "copy the others too"
+        )
 
 
 def _file_splits(root: Path) -> list[str]:

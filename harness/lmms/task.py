@@ -148,7 +148,8 @@ class LmmsTask(Task):
         answers: dict[str, list[tuple[int, Answer]]] = {}
         for outcome in outcomes:
             given = outcome.choice_losses or outcome.prediction
-            if given is not None:
+            # A scorer that failed on an answer is not asked again, and takes no other answer's metric along.
+            if given is not None and outcome.status in ("scored", "unparsed"):
                 leaf, index = self._place(outcome.question)
                 answers.setdefault(leaf.spec.name, []).append((index, given))
         single = len(self._leaves) == 1

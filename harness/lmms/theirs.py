@@ -79,7 +79,7 @@ def contained(home: Path | None = None, seed: int = 0) -> Iterator[None]:
     nowhere = io.StringIO()
     try:
         with (
-            _generators(seed),
+            _numbers_as_they_were(seed),
             warnings.catch_warnings(),
             _pillow_as_it_was(),
             contextlib.redirect_stdout(nowhere),
@@ -103,9 +103,11 @@ def contained(home: Path | None = None, seed: int = 0) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _generators(seed: int) -> Iterator[None]:
-    """Every global generator begins at the seed, and goes on afterwards where it stood."""
+def _numbers_as_they_were(seed: int) -> Iterator[None]:
+    """Every global generator begins at the seed, and goes on afterwards where it stood; torch's settings,
+    which times depend on, are as before too."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    threads, gradients, dtype = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)
@@ -115,6 +117,11 @@ def _generators(seed: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+        torch.set_default_dtype(dtype)
+        if torch.is_grad_enabled() != gradients:
+            torch.set_grad_enabled(gradients)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def _restore_environment(before: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from harness.errors import in_words, is_out_of_memory
+from harness.errors import in_words, is_out_of_memory, storable
 from harness.journal import Journal
 from harness.likelihood import Losses, choice_losses, likeliest
 from harness.records import Accuracy, SampleOutcome
@@ -139,6 +139,8 @@ class Scorer:
         status: Literal["scored", "unparsed", "error", "out_of_memory"] = "error"
         value, reason = None, media_error(sample) or sample.media.get("note")
         losses = answer if isinstance(answer, tuple) else None
+        if isinstance(answer, str):
+            answer = storable(answer)
         if isinstance(answer, OutOfMemory):
             status, answer = "out_of_memory", None
         elif answer is not None:

@@ -93,10 +93,11 @@ def check_code(name: str, folder: Path, revision: str | None, trust_remote_code:
 
 
 def digest_of(folder: Path) -> str:
-    """SHA-256 (16 hex digits) over a checkpoint's weights, settings and code, file by file."""
+    """SHA-256 (16 hex digits) over a checkpoint's weights, settings and code, file by file: the tokenizer and
+    the chat template are settings, and so is what ends an answer."""
     state = hashlib.sha256()
-    files = [*weight_files(folder), *(folder / name for name in _CONFIGS), *sorted(folder.glob("*.py"))]
-    for path in files:
+    settings = {path for pattern in (*_SETTINGS, *_CODE) for path in folder.glob(pattern)}
+    for path in [*weight_files(folder), *sorted(settings)]:
         if path.is_file():
             state.update(f"{path.name}:{_sha256(path)};".encode())
     return state.hexdigest()[:16]

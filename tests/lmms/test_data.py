@@ -174,3 +174,33 @@ def test_a_machine_that_is_too_small_is_not_blamed_on_a_file(
         read_local(tmp_path, None, ["test"])
     assert not isinstance(met.value, UsageError)
     assert met.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["test-00000-of-00002.parquet"], "has 1 of 2 files .*; copy the others too"),
+        (["test.parquet", "old/test.parquet"], "several tables; leave one of them"),
+        (["test.parquet", "test-00000-of-00001.parquet"], "several tables"),
+        (["a/test-00000-of-00002.parquet", "b/test-00001-of-00002.parquet"], "several tables"),
+    ],
+)
+def test_half_a_table_and_two_of_them_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        table("a").to_parquet(str(tmp_path / name))
+    with pytest.raises(UsageError, match=f"split 'test' {message}|split 'test' is in .*{message}"):
+        read_local(tmp_path, None, ["test"])
+
+
+def test_a_table_in_two_formats_is_refused(tmp_path: Path) -> None:
+    table("a").to_parquet(str(tmp_path / "test.parquet"))
+    table("a").to_json(str(tmp_path / "test.jsonl"))
+    with pytest.raises(UsageError, match="several tables"):
+        read_local(tmp_path, None, ["test"])
+
+
+def test_all_shards_of_a_table_are_one(tmp_path: Path) -> None:
+    for place in range(2):
+        table(str(place)).to_parquet(str(tmp_path / f"test-0000{place}-of-00002.parquet"))
+    assert len(read_local(tmp_path, None, ["test"])["test"]) == 2 * len(table("a"))

@@ -17,11 +17,16 @@ pytestmark = pytest.mark.lmms
 
 
 def state() -> tuple[object, ...]:
-    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist(), os.getcwd()
+    settings = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
+    states = random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+    return *states, os.getcwd(), *settings
 
 
 def meddle(folder: Path) -> list[float]:
     os.chdir(folder)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_grad_enabled(not torch.is_grad_enabled())
+    torch.set_default_dtype(torch.float64)
     return [random.random(), float(np.random.random()), float(torch.rand(()))]
 
 
