@@ -253,10 +253,15 @@ def test_the_digest_follows_weights_settings_and_code(copied: Folder) -> None:
     seen.add(digest_of(folder))
     (folder / "modeling_toy.py").write_text("")
     seen.add(digest_of(folder))
+    for name in ("tokenizer.json", "generation_config.json"):
+        change(folder / name, mark=1)
+        seen.add(digest_of(folder))
+    (folder / "chat_template.jinja").write_text("other")
+    seen.add(digest_of(folder))
     with (folder / "model.safetensors").open("ab") as file:
         file.write(b" ")
     seen.add(digest_of(folder))
-    assert len(seen) == 4
+    assert len(seen) == 7
 
 
 def test_a_blob_of_the_hub_s_cache_is_not_hashed_again(copied: Folder, tmp_path: Path) -> None:
