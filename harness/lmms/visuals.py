@@ -115,14 +115,18 @@ def prompt_of(parts: Sequence[Part], key: str, view: View) -> Prompted:
     pictures = [part for part in parts if isinstance(part, Picture)]
     clips = [part for part in parts if isinstance(part, Clip)]
     kept = set(spread(_rng(key, view), len(pictures), max(view.frames - len(clips), 0)))
-    per_clip = max(1, (view.frames - len(kept)) // len(clips)) if clips else 0
+    watched = set(spread(_rng(key, view), len(clips), view.frames))
+    per_clip = (view.frames - len(kept)) // len(watched) if watched else 0
     items: list[Item] = []
     shown: list[dict[str, object]] = []
-    time_s, picture = 0.0, 0
+    time_s, picture, clip = 0.0, 0, -1
     for part in parts:
         if isinstance(part, str):
             items += [Text(part)] if part else []
         elif isinstance(part, Clip):
+            clip += 1
+            if clip not in watched:
+                continue
             found = _watch(part, per_clip, view.height, view.width, view.seed)
             items += [Frame(frame.pixels, time_s + frame.time_s) for frame in found.frames]
             time_s += found.frames[-1].time_s + 1.0
@@ -147,8 +151,9 @@ def prompt_of(parts: Sequence[Part], key: str, view: View) -> Prompted:
         "sampler_seed": view.seed,
         "shown": shown,
     }
-    if len(kept) < len(pictures):
-        media["note"] = f"{len(kept)} of {len(pictures)} images are shown; ask for more frames to show all"
+    for noun, some, every in (("images", kept, pictures), ("videos", watched, clips)):
+        if len(some) < len(every):
+            media["note"] = f"{len(some)} of {len(every)} {noun} are shown; ask for more frames to show all"
     group = clips[0].path.name if len({clip.path for clip in clips}) == 1 and not pictures else None
     return Prompted(items=tuple(items), question=question, media=media, group=group)
 

@@ -86,6 +86,17 @@ def test_a_video_shows_the_asked_number_of_frames_at_their_times(clip: Path) -> 
     assert digests(other) == digests(shown), "all questions about a video see the same frames"
 
 
+def test_no_more_frames_are_shown_than_asked_for_whatever_the_videos(clip: Path) -> None:
+    parts: list[Part] = [Clip(clip), "and", Clip(clip), "and", Clip(clip), "which?"]
+    for frames in (1, 2, 3, 7):
+        shown = prompt_of(parts, "0", View(frames=frames, height=16, width=24))
+        assert len(digests(shown)) == {1: 1, 2: 2, 3: 3, 7: 6}[frames]
+        note = shown.media.get("note")
+        assert note == (
+            f"{frames} of 3 videos are shown; ask for more frames to show all" if frames < 3 else None
+        )
+
+
 def test_a_part_of_a_video_shows_that_part(clip: Path) -> None:
     parts = parts_of_visuals([{"type": "video", "path": str(clip), "video_start": 1, "video_end": 2}], "q")
     shown = prompt_of(parts, "0", VIEW)

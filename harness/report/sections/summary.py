@@ -159,7 +159,8 @@ def _checks(evidence: Evidence) -> Section | None:
     if unscored > 0:
         texts.append(
             f"Up to {numbered(int(unscored), 'question')} of a cell could not be asked or scored (media that "
-            "cannot be read, for instance) and do not count; the files in `samples` name them."
+            "cannot be read or a scorer that fails, for instance) and do not count; the files in `samples` "
+            "name them."
         )
     texts += _unparsed(evidence.cells)
     return Section(title="Checks", blocks=(Items(tuple(texts)),)) if texts else None
