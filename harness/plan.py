@@ -137,20 +137,7 @@ def make_plan(spec: EvalSpec) -> Plan:
     for task in tasks:
         for view in _views(spec):
             for model in models.models:
-                key = CellKey(
-                    **task.key,
-                    **view,
-                    method=model.method,
-                    method_config=model.method_config,
-                    backbone=model.backbone,
-                    weights=model.weights,
-                    seed=model.seed,
-                    view_seed=spec.view_seed,
-                    limit=spec.limit,
-                    batch=spec.batch,
-                    dtype=spec.dtype,
-                    device=spec.device,
-                )
+                key = key_of(task, model, spec, **view)
                 refused = refusals.of(task, model, key)
                 planned = PlannedCell(
                     job=job_of(model, key, spec, task.places), skip=refused or model.missing
@@ -158,6 +145,28 @@ def make_plan(spec: EvalSpec) -> Plan:
                 cells.setdefault(key.digest, planned)
     refusals.check()
     return Plan(cells=tuple(cells.values()), broken=tuple(broken), left_out=models.left_out)
+
+
+def key_of(
+    task: PlannedTask, model: PlannedModel, spec: EvalSpec, *, frames: int, height: int, width: int
+) -> CellKey:
+    """The key of a model's cell on a task, at one view of the grid."""
+    return CellKey(
+        **task.key,
+        frames=frames,
+        height=height,
+        width=width,
+        method=model.method,
+        method_config=model.method_config,
+        backbone=model.backbone,
+        weights=model.weights,
+        seed=model.seed,
+        view_seed=spec.view_seed,
+        limit=spec.limit,
+        batch=spec.batch,
+        dtype=spec.dtype,
+        device=spec.device,
+    )
 
 
 def job_of(

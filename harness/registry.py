@@ -139,7 +139,7 @@ class Registry(Generic[T]):
         own = name.partition(":")[0]
         if own not in self._origins:
             self.get(name)
-        return _file_of_module.get(self._origins[own], self._origins[own])
+        return self.plugin(name) or self._origins[own]
 
     def plugin(self, name: str) -> str | None:
         """The file of the plugin that registered the name, as the user named it; None for what ships here or

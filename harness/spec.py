@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self, get_args
 
 from harness import settings
-from harness.errors import UsageError
+from harness.errors import UsageError, storable
 from harness.files import cache_folder
 
 WeightsPolicy = Literal["trained", "random"]
@@ -245,12 +245,9 @@ def parse_resolutions(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
 def check_text(name: str, *values: object) -> None:
     """Raise UsageError for a name or path with bytes that are not UTF-8, which no record can hold."""
     for value in values:
-        text = str(value)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            shown = text.encode("utf-8", "backslashreplace").decode()
-            raise UsageError(f"{name} {shown!r} is not UTF-8; rename what it names") from error
+        shown = storable(str(value))
+        if shown != str(value):
+            raise UsageError(f"{name} {shown!r} is not UTF-8; rename what it names")
 
 
 def check_choice(name: str, value: str, options: Sequence[str]) -> None:

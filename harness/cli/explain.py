@@ -85,12 +85,12 @@ def commonest_reason(reasons: Counter[str]) -> str:
 def _say_unparsed(records: Sequence[Record]) -> None:
     """Once per task which methods' answers could often not be parsed, by the worst cell of each."""
     from harness.plan import method_label
+    from harness.superseded import RANDOM
 
     worst: dict[str, dict[str, Accuracy]] = {}
     for record, accuracy in _measured(records):
-        if (
-            accuracy.often_unparsed and record.key.weights != "random"
-        ):  # Of these a score says nothing anyway.
+        # Of random weights a score says nothing anyway.
+        if accuracy.often_unparsed and record.key.weights != RANDOM:
             of_task = worst.setdefault(record.key.task, {})
             method = method_label(record.key)
             if method not in of_task or accuracy.unparsed > of_task[method].unparsed:

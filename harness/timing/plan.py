@@ -9,7 +9,7 @@ from typing import Self
 
 from harness import registry
 from harness.errors import UsageError
-from harness.plan import CellJob, PlannedTask, job_of, plan_tasks
+from harness.plan import CellJob, PlannedTask, job_of, key_of, plan_tasks
 from harness.planned_models import plan_models
 from harness.records import CellKey
 from harness.refusals import Refusals
@@ -80,22 +80,7 @@ def make_timing_plan(spec: TimingSpec) -> TimingPlan:
     for (height, width), frames in product(spec.resolutions, spec.frames):
         cells = []
         for model in models:
-            key = CellKey(
-                **task.key,
-                method=model.method,
-                method_config=model.method_config,
-                frames=frames,
-                height=height,
-                width=width,
-                backbone=model.backbone,
-                weights=model.weights,
-                seed=model.seed,
-                view_seed=spec.view_seed,
-                limit=spec.limit,
-                batch=grid.batch,
-                dtype=spec.dtype,
-                device=spec.device,
-            )
+            key = key_of(task, model, grid, frames=frames, height=height, width=width)
             refused = refusals.of(None if spec.task is None else task, model, key)
             if refused is not None:
                 raise UsageError(refused)

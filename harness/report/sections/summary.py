@@ -23,6 +23,7 @@ from harness.report.sections.task import Setting
 from harness.report.style import ordered
 from harness.report.text import listed, numbered, share, some
 from harness.report.verdicts import little_in_words, rests_in_words, verdict
+from harness.superseded import RANDOM
 
 FRAMES_TO_COUNT = "1,16,60,300,900,1800,3600"
 """Videos of a second up to an hour, at a frame a second."""
@@ -168,7 +169,7 @@ def _checks(evidence: Evidence) -> Section | None:
 
 def _unparsed(cells: pd.DataFrame) -> list[str]:
     """Methods that often did not answer in the form that was asked for, one line a task."""
-    worst = cells[(cells["unparsed"] > OFTEN_UNPARSED * cells["questions"]) & (cells["weights"] != "random")]
+    worst = cells[(cells["unparsed"] > OFTEN_UNPARSED * cells["questions"]) & (cells["weights"] != RANDOM)]
     worst = worst.sort_values("unparsed", ascending=False, kind="stable").drop_duplicates(["task", "method"])
     lines = []
     for task, rows in worst.groupby("task", sort=True):
