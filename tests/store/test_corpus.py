@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from shutil import copy, copytree
 
+import pandas as pd
 import pytest
 
 from harness.compare.run import compare_sides
@@ -137,5 +138,11 @@ def test_one_folder_of_several_versions_is_one_run(tmp_path: Path) -> None:
     newest = next(path for path in (CORPUS / "v3" / "records").iterdir() if path.stem.startswith("ca19"))
     copy(newest, tmp_path / "records")
     build_report(tmp_path, tmp_path / "report")
-    text = (tmp_path / "report" / "cells.csv").read_text()
-    assert text.count("\n") == 1 + len(list((tmp_path / "records").iterdir())) == 6
+    cells = pd.read_csv(tmp_path / "report" / "cells.csv")
+    kept = set(cells["digest"])
+    (superseded,) = {path.stem for path in (tmp_path / "records").iterdir()} - kept
+    assert len(kept) == 4
+    assert superseded.startswith("013f")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert f"{superseded}.json" in text
+    assert "random weights; the same cell was measured with trained ones" in text
