@@ -1,8 +1,9 @@
-"""Answers to single questions as scores, for comparisons question by question."""
+"""Answers to single questions as scores, for comparisons question by question, and why some have none."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.records import SampleOutcome
@@ -12,6 +13,8 @@ Question = tuple[str, str]
 
 Scores = Mapping[Question, float]
 """One model's scores in 0..1; a question without a score is not in it."""
+
+_LONGEST_REASON = 160
 
 
 def scores(outcomes: Iterable[SampleOutcome]) -> dict[Question, float]:
@@ -35,3 +38,18 @@ def mean_scores(models: Sequence[Scores]) -> dict[Question, float]:
 def mean_over(values: Sequence[float]) -> float:
     """The mean, exactly equal for equal values in any order."""
     return math.fsum(values) / len(values)
+
+
+def without_score(outcomes: Iterable[SampleOutcome]) -> list[SampleOutcome]:
+    """The questions that do not count: they could not be asked, or their answers not be scored."""
+    return [one for one in outcomes if one.status in ("error", "out_of_memory")]
+
+
+def commonest_reason(reasons: Iterable[str | None]) -> str:
+    """The reason that most questions have, in brackets after a space; nothing where none has one."""
+    counts = Counter(reasons)
+    reason = next((one for one, _ in counts.most_common() if one), None)
+    if reason is None:
+        return ""
+    words = " ".join(reason.split())[:_LONGEST_REASON]
+    return f" ({'most often: ' if len(counts) > 1 else ''}{words})"

@@ -135,6 +135,11 @@ class Accuracy(_Model):
     oracles: dict[str, float]
 
     @property
+    def unscored(self) -> bool:
+        """Whether there were questions and none of them counts."""
+        return self.errors > 0 and self.scored + self.unparsed == 0
+
+    @property
     def often_unparsed(self) -> bool:
         """Whether the share of unparsed answers is beyond :data:`OFTEN_UNPARSED`."""
         return self.unparsed > OFTEN_UNPARSED * (self.scored + self.unparsed)
@@ -196,6 +201,11 @@ class Measures(_Model):
     """One hash over every frame that was shown: equal for all methods of a view."""
     attention_routes: tuple[str, ...]
     out_of_memory: tuple[PhaseOutOfMemory, ...] = ()
+
+    @property
+    def unscored(self) -> bool:
+        """Whether the task's questions were asked and none of them counts."""
+        return self.accuracy is not None and self.accuracy.unscored
 
 
 class Ok(_Model):

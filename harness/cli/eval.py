@@ -144,8 +144,11 @@ def eval_command(
 
 def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
     from harness.cli.progress import progress_on
+    from harness.cli.report import say_where
     from harness.cli.table import print_table
     from harness.execute import run_eval
+    from harness.records import Ok
+    from harness.report.build import build_report
 
     records = run_eval(spec, progress_on(sys.stderr, spec, debug))
     if as_json:
@@ -154,15 +157,18 @@ def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
     else:
         print_table(records, sys.stdout)
     explain(records, spec.out_dir, debug)
-    if not any(record.outcome.kind == "ok" for record in records):
+    measured = [record.outcome.measures for record in records if isinstance(record.outcome, Ok)]
+    if not measured:
         raise NothingMeasuredError(
             f"none of {numbered(len(records), 'cell')} was measured; the reasons are above and in "
             f"{spec.out_dir}"
         )
-    from harness.cli.report import say_where
-    from harness.report.build import build_report
-
     say_where(build_report(spec.out_dir, None), err=as_json)
+    if all(one.unscored for one in measured):
+        raise NothingMeasuredError(
+            f"no answer of {numbered(len(measured), 'cell')} was scored, for the reasons above; memory and "
+            "times are recorded, and the same command asks again"
+        )
 
 
 def _print_worker_commands(spec: EvalSpec) -> None:

@@ -14,7 +14,6 @@ from harness.report.text import numbered, some
 if TYPE_CHECKING:
     from harness.records import Accuracy, Record
 
-_LONGEST_REASON = 160
 _NAMED = 5
 
 
@@ -55,31 +54,23 @@ def _measured(records: Sequence[Record]) -> Iterator[tuple[Record, Accuracy]]:
 
 def _say_errors(records: Sequence[Record], out: Path) -> None:
     """Once per task which samples have questions that count for nothing, and what most of them met."""
+    from harness.answers import commonest_reason, without_score
     from harness.store import Store
 
     named: dict[str, dict[str, None]] = {}
-    reasons: dict[str, Counter[str]] = {}
+    reasons: dict[str, list[str | None]] = {}
     for record, accuracy in _measured(records):
         if accuracy.errors:
             with contextlib.suppress(OSError, ValueError):
-                answered = Store(out).samples(record.key.digest)
-                wrong = [one for one in answered if one.status in ("error", "out_of_memory")]
+                wrong = without_score(Store(out).samples(record.key.digest))
                 named.setdefault(record.key.task, {}).update(dict.fromkeys(one.sample for one in wrong))
-                reasons.setdefault(record.key.task, Counter()).update(one.reason or "" for one in wrong)
+                reasons.setdefault(record.key.task, []).extend(one.reason for one in wrong)
     for task, samples in named.items():
         shown = ", ".join(list(samples)[:_NAMED]) + (", ..." if len(samples) > _NAMED else "")
         say(
             f"warning: questions about {numbered(len(samples), 'sample')} of {task} could not be asked or "
-            f"scored and do not count: {one_line(shown)}{commonest_reason(reasons[task])}"
+            f"scored and do not count: {one_line(shown + commonest_reason(reasons[task]))}"
         )
-
-
-def commonest_reason(reasons: Counter[str]) -> str:
-    """The reason that most questions have, or nothing where none has one."""
-    reason = next((one for one, _ in reasons.most_common() if one), None)
-    if reason is None:
-        return ""
-    return f" ({'most often: ' if len(reasons) > 1 else ''}{one_line(reason)[:_LONGEST_REASON]})"
 
 
 def _say_unparsed(records: Sequence[Record]) -> None:

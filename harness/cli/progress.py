@@ -159,6 +159,8 @@ def outcome_label(record: Record) -> str:
     if isinstance(outcome, Failed):
         return f"failed ({outcome.failure})"
     accuracy = outcome.measures.accuracy
+    if outcome.measures.unscored:
+        return "measured, but no answer was scored"
     return (
         "measured" if accuracy is None or accuracy.mean is None else f"accuracy {100 * accuracy.mean:.1f} %"
     )

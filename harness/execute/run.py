@@ -65,13 +65,14 @@ def write_cells(plan: Plan, out: Path) -> list[Path]:
 
 
 def _kept(cell: PlannedCell, store: Store) -> Record | None:
-    """The cell's record where it need not be made again: measured, or skipped for the same reason."""
+    """The cell's record where it need not be made again: measured, with at least one question that counts, or
+    skipped for the same reason."""
     record = store.read(cell.key.digest)
     if record is None or isinstance(record.outcome, Failed):
         return None
     if isinstance(record.outcome, Skipped):
         return record if record.outcome.reason == cell.skip else None
-    return record
+    return None if record.outcome.measures.unscored else record
 
 
 def _ensure(cell: PlannedCell, store: Store, spec: EvalSpec, observer: Observer, measure: str) -> Record:

@@ -22,6 +22,7 @@ from harness.measure.memory import count_prefill
 from harness.measure.views import encode
 from harness.measure.workload import Workload, synchronize
 from harness.models import build_model, find_weights, full_config, load_model, read_config
+from harness.published_models.names import is_published
 from harness.session import Session
 from harness.spec import DEFAULT_BACKBONE, DType, MethodSpec, check_choice, check_numbers, parse_resolutions
 from harness.stream import Stream
@@ -62,16 +63,17 @@ class ModelArgs:
             except ValueError:
                 raise UsageError(f"model argument {name}={value!r} is not a whole number") from None
         parsed = cls(**values)
-        check_numbers("frames", (parsed.frames,), 1)
-        check_numbers("threads", (parsed.threads,), 1)
+        for name, least in (("frames", 1), ("threads", 1), ("batch_size", 1), ("seed", 0), ("view_seed", 0)):
+            check_numbers(name, (getattr(parsed, name),), least)
+        check_numbers("resolution", _size(parsed.resolution), 1)
         check_choice("dtype", parsed.dtype, DType.__args__)  # type: ignore[attr-defined]
         check_choice("weights", parsed.weights, ("trained", "random"))
         return parsed
 
     @property
     def view(self) -> View:
-        (size,) = parse_resolutions([self.resolution])[:1] or [(64, 64)]
-        return View(frames=self.frames, height=size[0], width=size[1], seed=self.view_seed)
+        height, width = _size(self.resolution)
+        return View(frames=self.frames, height=height, width=width, seed=self.view_seed)
 
     def load(self) -> FusedModel:
         """The model, in evaluation mode. Raises UsageError or InfrastructureError."""
@@ -79,6 +81,11 @@ class ModelArgs:
         require_device(self.device)
         dtype: torch.dtype = getattr(torch, self.dtype)
         folder = Path(self.checkpoint) if self.checkpoint else None
+        if folder is not None and is_published(self.checkpoint):
+            raise UsageError(
+                f"checkpoint={self.checkpoint!r} is a published model, not one of the harness's; lmms-eval has "
+                f"models of its own for it, and `harness eval --backbone {self.checkpoint}` measures it here"
+            )
         if folder is not None and (folder / "config.json").is_file():
             found = read_config(folder)
             if self.method and (found.method, found.method_config) != self._method():
@@ -103,6 +110,16 @@ class ModelArgs:
     def _method(self) -> tuple[str, dict[str, Any]]:
         spec = MethodSpec.parse(self.method)
         return spec.name, full_config(spec.name, spec.config)
+
+
+def _size(resolution: str) -> tuple[int, int]:
+    """Height and width in pixels."""
+    sizes = parse_resolutions([resolution])
+    if len(sizes) != 1:
+        raise UsageError(
+            f"resolution={resolution!r} is {len(sizes)} resolutions; give one, such as 64 or 48x64"
+        )
+    return sizes[0]
 
 
 @dataclass

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from harness.cli.explain import commonest_reason
 from harness.plan import CellJob
 from harness.registry import BrokenPlugin
 from harness.store import load_records
@@ -274,8 +272,16 @@ def test_help_needs_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_commonest_reason_of_questions_that_do_not_count_is_named() -> None:
-    reasons = Counter({"": 9, "ValueError: a score of 2.0 is not in 0..1": 2, "RuntimeError: no file": 1})
-    assert commonest_reason(reasons) == " (most often: ValueError: a score of 2.0 is not in 0..1)"
-    assert commonest_reason(Counter({"RuntimeError: no file": 3})) == " (RuntimeError: no file)"
-    assert commonest_reason(Counter({"": 3})) == ""
+def test_cells_without_one_scored_answer_are_no_success_and_are_asked_again(world: World) -> None:
+    world.fake = "unscored"
+    done = world.eval("--methods", "toy", "--frames", "1")
+    assert done.exit_code == 3
+    assert "measured, but no answer was scored" in done.stderr
+    assert "(KeyError: 'Judge')" in done.stderr
+    assert "no answer of 1 cell was scored" in done.stderr
+    assert "1.00" in done.stdout
+    world.fake = "good"
+    done = world.eval("--methods", "toy", "--frames", "1")
+    assert done.exit_code == 0
+    assert "1 to measure, 0 measured already" in done.stderr
+    assert "50.0 [25.0, 75.0]" in done.stdout

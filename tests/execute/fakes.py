@@ -115,6 +115,18 @@ def unreadable(job: CellJob, progress: Progress) -> SimpleNamespace:
     return result
 
 
+def unscored(job: CellJob, progress: Progress) -> SimpleNamespace:
+    """The scorer failed on every answer."""
+    result = good(job, progress)
+    counts = {"scored": 0, "errors": 1, "mean": None, "low": None, "high": None}
+    accuracy = result.measures.accuracy.model_copy(update=counts)
+    result.measures = result.measures.model_copy(update={"accuracy": accuracy})
+    result.samples = (
+        sample().model_copy(update={"status": "error", "value": None, "reason": "KeyError: 'Judge'"}),
+    )
+    return result
+
+
 def unparsed(job: CellJob, progress: Progress) -> SimpleNamespace:
     """No answer is in the form that was asked for."""
     result = good(job, progress)

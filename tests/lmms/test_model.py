@@ -129,6 +129,11 @@ def test_several_rounds_are_refused(both: list[Any]) -> None:
         ({"method": "casa", "seed": 77}, "no trained weights for casa"),
         ({"method": "cassa"}, "did you mean 'casa'"),
         ({"method": "casa", "resolution": "wide"}, "resolution 'wide' is not a whole number"),
+        ({"method": "casa", "resolution": "48x0"}, "resolution 0 is not usable"),
+        ({"method": "casa", "resolution": "32,64"}, "is 2 resolutions; give one"),
+        ({"method": "casa", "batch_size": 0}, "batch_size 0 is not usable"),
+        ({"method": "casa", "view_seed": -1}, "view_seed -1 is not usable"),
+        ({"checkpoint": "hub:Qwen/Qwen2.5-VL-3B-Instruct"}, "is a published model"),
     ],
 )
 def test_arguments_that_cannot_be_used(

@@ -382,6 +382,6 @@ def test_questions_that_do_not_count_are_said() -> None:
     assert full.accuracy is not None
     less = full.model_copy(update={"accuracy": full.accuracy.model_copy(update={"errors": 3})})
     said_of = said(the_summary([s.record(cell, Ok(measures=less))]))
-    assert "Up to 3 questions of a cell could not be asked or scored" in said_of
+    assert "Up to 3 of 323 questions of a cell on videoqa (casa) could not be asked" in said_of
     assert "could not be asked" not in said(the_summary([s.record(cell)]))
     assert "could not be asked" not in said(the_summary([s.record(cell, s.failed())]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.answers import commonest_reason, without_score
 from harness.plan import MethodKey
 from harness.published_models import METHOD
 from harness.records import OFTEN_UNPARSED
@@ -156,15 +157,25 @@ def _checks(evidence: Evidence) -> Section | None:
     texts += agreement(evidence)
     unfinished = _unfinished(evidence)
     texts += [unfinished] if unfinished else []
-    unscored = evidence.cells["errors"].fillna(0).max() if len(evidence.cells) else 0
-    if unscored > 0:
-        texts.append(
-            f"Up to {numbered(int(unscored), 'question')} of a cell could not be asked or scored (media that "
-            "cannot be read or a scorer that fails, for instance) and do not count; the files in `samples` "
-            "name them."
-        )
+    texts += _unscored(evidence)
     texts += _unparsed(evidence.cells)
     return Section(title="Checks", blocks=(Items(tuple(texts)),)) if texts else None
+
+
+def _unscored(evidence: Evidence) -> list[str]:
+    """Questions that do not count, one line a task, of its worst cell."""
+    cells = evidence.cells[evidence.cells["errors"] > 0]
+    worst = cells.sort_values("errors", ascending=False, kind="stable").drop_duplicates("task")
+    lines = []
+    for row in worst.sort_values("task").to_dict("records"):
+        outcomes = evidence.samples.get(row["digest"], ())
+        why = commonest_reason(one.reason for one in without_score(outcomes))
+        lines.append(
+            f"Up to {row['errors']:,.0f} of {row['errors'] + row['questions']:,.0f} questions of a cell on "
+            f"{row['task']} ({row['method']}) could not be asked or scored and do not count{why}; the files "
+            "in `samples` name them."
+        )
+    return lines
 
 
 def _unparsed(cells: pd.DataFrame) -> list[str]:
