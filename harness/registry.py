@@ -263,7 +263,7 @@ _broken_entry_points: list[BrokenPlugin] = []
 def discover(plugin_files: Iterable[str | Path] = ()) -> list[BrokenPlugin]:
     """Import everything that ships here, every entry point and the given files; return what broke.
 
-    Each file is imported once per process, however often it is named.
+    Each file is imported once per process, however often it is named; it may import what lies beside it.
     """
     global _discovered
     if not _discovered:
@@ -299,6 +299,9 @@ def _load_file(path: Path) -> BrokenPlugin | None:
         raise UsageError(f"plugin {str(path)!r} is not a file; give the path of a Python file")
     resolved = path.resolve()
     if str(resolved) not in _plugin_files:
+        # Last, where a script's own folder is first: no neighbour of a plugin hides what is installed.
+        if str(resolved.parent) not in sys.path:
+            sys.path.append(str(resolved.parent))
         name = _module_name(resolved)
         _file_of_module[name] = str(path)
 

@@ -12,6 +12,7 @@ from types import FrameType
 
 _HARNESS = Path(__file__).resolve().parent
 _ROOT = _HARNESS.parent
+_SHIPPED = (_ROOT / "fusion_impls", _ROOT / "tasks")
 # What merely carries out what a method asks for; the line that asks is the one to name.
 _CARRIERS = tuple(
     _HARNESS / name
@@ -44,6 +45,13 @@ def calling_line() -> str:
 def raising_line(error: BaseException) -> str:
     """The same for where an error was raised; the innermost frame at all where no line is to be named."""
     return raising(error)[0]
+
+
+def is_own(line: str) -> bool:
+    """Whether a line, as these functions name it, is the harness's: none of a plugin's, a test's or a
+    library's."""
+    path = (_ROOT / line.rpartition(":")[0]).resolve()
+    return path.is_file() and any(path.is_relative_to(base) for base in (_HARNESS, *_SHIPPED))
 
 
 def raising(error: BaseException) -> tuple[str, str]:

@@ -72,6 +72,27 @@ def test_a_file_that_another_plugin_imports_runs_once(tmp_path: Path) -> None:
             sys.modules.pop(name, None)
 
 
+def test_a_plugin_imports_what_lies_beside_it_and_nothing_there_hides_what_is_installed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "away"
+    folder.mkdir()
+    write(folder, "planted_beside.py", "NAME = 'beside'")
+    write(folder, "colorsys.py", "raise ValueError('planted')")
+    user = write(
+        folder,
+        "planted_away.py",
+        "import colorsys\nimport planted_beside\n"
+        + GOOD.format(name="away").replace("'away'", "planted_beside.NAME"),
+    )
+    try:
+        assert registry.discover([user]) == []
+        assert registry.methods.origin("beside") == str(user)
+    finally:
+        for name in ("planted_beside", "planted_away"):
+            sys.modules.pop(name, None)
+
+
 def test_a_name_that_two_plugins_take_is_answered_with_both_files(tmp_path: Path) -> None:
     first = write(tmp_path, "first.py", GOOD.format(name="taken"))
     second = write(tmp_path, "second.py", GOOD.format(name="taken"))

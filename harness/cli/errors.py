@@ -91,8 +91,13 @@ def guarded(debug: bool, on_interrupt: str = "stopped") -> Iterator[None]:
     except (Exception, SystemExit) as error:  # A plugin may call sys.exit(0), which is no success.
         if debug:
             traceback.print_exc()
-        hint = "" if debug else "; run again with --debug for the traceback, and please report it"
-        say(f"error: unexpected {type(error).__name__}: {first_line(error)}{hint}")
+        from harness.sites import is_own, raising_line
+
+        line = raising_line(error)
+        report = ", and please report it" if is_own(line) else ""
+        hint = "" if debug else f"; run again with --debug for the traceback{report}"
+        at = f" at {line}" if line else ""
+        say(f"error: unexpected {type(error).__name__}{at}: {first_line(error)}{hint}")
         raise typer.Exit(int(ExitCode.INFRASTRUCTURE)) from error
 
 

@@ -83,8 +83,8 @@ class ModelArgs:
         folder = Path(self.checkpoint) if self.checkpoint else None
         if folder is not None and is_published(self.checkpoint):
             raise UsageError(
-                f"checkpoint={self.checkpoint!r} is a published model, not one of the harness's; lmms-eval has "
-                f"models of its own for it, and `harness eval --backbone {self.checkpoint}` measures it here"
+                f"checkpoint={self.checkpoint!r} is a published model, not one of the harness's: lmms-eval "
+                f"has a model of its own for it, and `harness eval --backbone {self.checkpoint}` measures it"
             )
         if folder is not None and (folder / "config.json").is_file():
             found = read_config(folder)

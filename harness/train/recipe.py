@@ -31,6 +31,11 @@ class Recipe:
     decay: float = 0.35
     clip: float = 1.0
 
+    @property
+    def views(self) -> list[View]:
+        """Every view that a step may show."""
+        return [View(frames=frames, height=size, width=size) for frames in self.frames for size in self.sizes]
+
     def draw(self, seed: int, step: int, steps: int, tasks: int) -> tuple[int, View, np.random.Generator]:
         """What step ``step`` shows: the task's index, the view, and the generator that draws its samples.
 

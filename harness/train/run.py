@@ -49,6 +49,8 @@ def train(spec: TrainSpec, progress: Progress = print, recipe: Recipe | None = N
     torch.set_num_threads(spec.threads)
     registry.discover()
     tasks = [registry.tasks.get(name)() for name in spec.tasks]
+    for name, task in zip(spec.tasks, tasks, strict=True):
+        _check_task(name, task, recipe)
     words = {word for task in tasks for word in task.vocabulary()}
     config = starting_config(spec.method, spec.method_config, spec.backbone, spec.seed, words)
     folder = spec.out / folder_name(spec) / f"seed{spec.seed}"
@@ -60,6 +62,19 @@ def train(spec: TrainSpec, progress: Progress = print, recipe: Recipe | None = N
         (folder / CHECKPOINT).unlink()
     run.loop(progress)
     return run.finish(progress)
+
+
+def _check_task(name: str, task: Task, recipe: Recipe) -> None:
+    """Raise UsageError where a task has nothing to train on or refuses a view that training shows, before any
+    step is spent."""
+    for view in (*recipe.views, EVAL_VIEW):
+        try:
+            task.check_view(view)
+        except UsageError as error:
+            shown = f"{view.frames} frame(s) of {view.height}x{view.width} pixels"
+            raise UsageError(f"training shows {shown}, which task {name!r} refuses: {error}") from error
+    if not task.training_samples(EVAL_VIEW, np.random.default_rng(0), 1):
+        raise UsageError(f"task {name!r} drew no training sample; its training_samples must give `count`")
 
 
 def _make(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -232,7 +233,11 @@ def test_a_bug_is_one_line_too(world: World, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("harness.execute.run_eval", buggy)
     done = world.eval()
     assert done.exit_code == 4
-    assert done.stderr.startswith("error: unexpected TypeError: planted; run again with --debug")
+    assert re.match(
+        r"error: unexpected TypeError at \S+test_eval\.py:\d+: planted; run again with --debug for the "
+        r"traceback\n",
+        done.stderr,
+    )
 
 
 def test_a_package_that_is_missing_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

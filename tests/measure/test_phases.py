@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harness import sites
 from harness.attention import attend_reference
 from harness.measure.counted import ACTIVATIONS, INTERLUDE, TEMPORARIES, CountedMemory
+from harness.spec import parse_ints
 
 KIB = 1024
 HERE = "tests/measure/test_phases.py"
@@ -241,6 +242,15 @@ def test_an_errors_line_is_the_callers() -> None:
 
     for work in (through_torch, through_a_carrier):
         assert sites.raising_line(raised(work)) == f"{HERE}:{work.__code__.co_firstlineno + 1}"
+
+
+def test_a_line_is_the_harness_s_own_or_a_plugin_s() -> None:
+    ours = sites.raising_line(raised(lambda: parse_ints("frames", ["x"])))
+    assert ours.startswith("harness/spec.py:")
+    assert sites.is_own(ours)
+    assert sites.is_own("tasks/videoqa.py:3")
+    for other in (f"{HERE}:7", "copy.py:2", "", "/elsewhere/mine.py:1", "tasks/of_another_folder.py:1"):
+        assert not sites.is_own(other)
 
 
 def test_an_error_without_a_line_to_name_has_its_own() -> None:

@@ -15,7 +15,7 @@ from harness import registry
 from harness.errors import InfrastructureError, UsageError
 from harness.models import WEIGHTS, find_weights, load_model, weights_digest
 from harness.spec import TrainSpec
-from harness.task import View
+from harness.task import Task, View
 from harness.train.recipe import Recipe
 from harness.train.run import CHECKPOINT, train
 
@@ -130,6 +130,33 @@ def test_corrupt_weights_are_named(tmp_path: Path) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
     with pytest.raises(UsageError, match="are corrupt"):
         load_model(folder)
+
+
+def at_most_four(self: Task, view: View) -> None:
+    if view.frames > 4:
+        raise UsageError(f"a clip has 4 frames, not {view.frames}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"check_view": at_most_four},
+            r"training shows 8 frame\(s\) of 64x64 pixels, which task 'second' refuses: a clip has 4 frames",
+        ),
+        ({"training_samples": Task.training_samples}, "has no training split"),
+        ({"training_samples": lambda *given: []}, "task 'second' drew no training sample"),
+    ],
+)
+def test_a_task_that_cannot_be_trained_on_costs_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], says: str
+) -> None:
+    real = registry.tasks.get
+    second = type("Second", (real("colour"),), changes)
+    monkeypatch.setattr(registry.tasks, "get", lambda name: second if name == "second" else real(name))
+    with pytest.raises(UsageError, match=says):
+        train(spec(tmp_path, tasks=("colour", "second")), recipe=RECIPE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_view_of_a_step_depends_on_seed_and_step_only() -> None:
