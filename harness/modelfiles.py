@@ -149,6 +149,9 @@ def weight_files(folder: Path) -> list[Path]:
             if not file.is_file():
                 raise UsageError(f"weights {file} do not exist, but {INDEX} names them; copy the shard too")
         return files
+    shards = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
+    if shards:
+        raise UsageError(f"{folder} has {shards[0]}, a part of its weights, but no {INDEX}; copy it too")
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     if pickled:
         raise UsageError(

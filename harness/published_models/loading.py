@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 
 from harness.errors import UsageError, in_words
 from harness.modelfiles import CONFIG, read_json, weight_files
@@ -22,6 +23,8 @@ from harness.settings import build_config
 
 _DTYPE = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
 """What ``transformers`` calls the precision to read weights in."""
+_QUANTISED = frozenset({"I8", "U8", "F8_E4M3", "F8_E5M2"})
+"""Precisions, as safetensors calls them, that mean nothing without the scales that belong to them."""
 
 
 def load_published(
@@ -52,6 +55,7 @@ def load_published(
     else:
         net = _read(family, folder, config, options, trust_remote_code)
     adapter = family(net.to(device).eval(), images)
+    _check_image_token(folder, adapter)
     adapter.check()
     own = {name: value for name, value in (settings or {}).items() if name != CHECKPOINT}
     if seed is not None:
@@ -98,7 +102,7 @@ def _tokenizer(folder: Path, trust: bool) -> Any:
 
 
 def _read(family: type[Family], folder: Path, config: Any, options: dict[str, Any], trust: bool) -> Any:
-    weight_files(folder)
+    _check_precision(folder)
     cls = family.model_class()
     try:
         net, found = cls.from_pretrained(
@@ -107,6 +111,7 @@ def _read(family: type[Family], folder: Path, config: Any, options: dict[str, An
             **options,
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # Named below; transformers points to a report of its own.
             output_loading_info=True,
             trust_remote_code=trust,
         )
@@ -117,13 +122,38 @@ def _read(family: type[Family], folder: Path, config: Any, options: dict[str, An
             raise UsageError(refusal(folder, error)) from error
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{folder} cannot be read ({reason}); copy the checkpoint again") from error
-    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    wrong = sorted(f"{name} (missing)" for name in found["missing_keys"])
+    wrong += sorted(f"{name} ({[*has]}, not {[*wants]})" for name, has, wants in found["mismatched_keys"])
     if wrong:
         raise UsageError(
             f"the weights in {folder} do not fit what {CONFIG} says: {len(wrong)} tensor(s) missing or of "
             f"another shape, first {wrong[0]}; copy the checkpoint again"
         )
     return net
+
+
+def _check_precision(folder: Path) -> None:
+    """Raise UsageError for weights of a quantised model whose config does not say how: they would be read as
+    if their integers were the weights."""
+    if any("quantization_config" in part for part in _parts(read_json(folder / CONFIG))):
+        return
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                kinds = {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{file} cannot be read ({error}); copy the checkpoint again") from error
+        for name, kind in kinds.items():
+            if kind in _QUANTISED:
+                raise UsageError(
+                    f"{file} holds {name} as {kind}, but {CONFIG} has no quantization_config that says what "
+                    "it stands for; use the checkpoint as its makers published it"
+                )
+
+
+def _parts(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A config and those of its parts."""
+    return [document, *(part for part in document.values() if isinstance(part, dict))]
 
 
 def _random(
@@ -136,6 +166,19 @@ def _random(
             return cls._from_config(config, **options)
         with own_code(folder):
             return cls.from_config(config, **options, trust_remote_code=trust)
+
+
+def _check_image_token(folder: Path, adapter: Family) -> None:
+    """Raise UsageError where an image's rows hold a token that the model does not have."""
+    if adapter.image_id is None:
+        return
+    known = adapter.net.get_input_embeddings().weight.shape[0]
+    known += getattr(adapter.config, "additional_vocab_size", 0)  # Idefics keeps these apart.
+    if not 0 <= adapter.image_id < known:
+        raise UsageError(
+            f"{folder / CONFIG} says that images stand at token {adapter.image_id}, but the model knows "
+            f"{known} tokens, from 0 on; copy the checkpoint again"
+        )
 
 
 def _stops(net: Any, tokenizer: Any) -> frozenset[int]:

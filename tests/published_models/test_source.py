@@ -12,7 +12,9 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import errors as hub
+from safetensors.torch import load_file, save_file
 
 from harness import registry
 from harness.errors import InfrastructureError, UsageError
@@ -303,11 +305,47 @@ def test_a_damaged_checkpoint_is_named(damage: str, copied: Folder) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_do_not_fit_are_refused(copied: Folder) -> None:
+@pytest.mark.parametrize(
+    ("setting", "first"),
+    [
+        ("num_hidden_layers", r"\S+ \(missing\)"),
+        ("intermediate_size", r"\S+ \(\[32, \d+\], not \[32, \d+\]\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(setting: str, first: str, copied: Folder) -> None:
     folder = copied("qwen3_vl")
     document = json.loads((folder / "config.json").read_text())
-    document["text_config"]["num_hidden_layers"] += 1
+    document["text_config"][setting] += 1
     document["text_config"].pop("layer_types", None)
     (folder / "config.json").write_text(json.dumps(document))
-    with pytest.raises(UsageError, match=r"do not fit what config\.json says"):
+    with pytest.raises(UsageError, match=rf"do not fit what config\.json says: .*, first {first}; copy"):
+        load_published(folder, "x")
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "mllama", "smolvlm"])
+def test_an_image_token_that_the_model_does_not_know_is_refused(kind: str, copied: Folder) -> None:
+    folder = copied(kind)
+    names = json.loads((folder / "config.json").read_text()).keys() & {"image_token_id", "image_token_index"}
+    change(folder / "config.json", **dict.fromkeys(names, 10**6))
+    with pytest.raises(UsageError, match="images stand at token 1000000, but the model knows"):
+        load_published(folder, "x")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_quantised_weights_without_their_settings_are_refused(dtype: torch.dtype, copied: Folder) -> None:
+    folder = copied("qwen3_vl")
+    tensors = load_file(folder / "model.safetensors")
+    name = max(tensors, key=lambda one: tensors[one].numel())
+    tensors[name] = tensors[name].to(dtype)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        UsageError, match=rf"holds {name} as \w+, but config\.json has no quantization_config"
+    ):
+        load_published(folder, "x")
+
+
+def test_shards_without_their_index_are_refused(copied: Folder) -> None:
+    folder = copied("smolvlm")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    with pytest.raises(UsageError, match=r"00001-of-00002\.safetensors, a part .* but no \S+index\.json"):
         load_published(folder, "x")
