@@ -178,35 +178,36 @@ def read_local(data: Path, name: str | None, splits: Sequence[str]) -> DatasetDi
 
 
 def _read_files(root: Path, splits: Sequence[str]) -> dict[str, Dataset]:
-    import datasets
-
-    by_split: dict[tuple[str, str], list[str]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in sorted(_files(root)):
         if file.suffix.lower() in READERS:
-            by_split.setdefault((_split(file), READERS[file.suffix.lower()]), []).append(str(file))
-    if len(by_split) == 1 and next(iter(by_split))[0] not in (*splits, *_SPLIT_NAMES):
+            by_split.setdefault(_split(file), []).append(file)
+    if len(by_split) == 1 and not {*by_split} & {*splits, *_SPLIT_NAMES}:
         # One table under a name of its own: there is nothing else that could be meant.
-        by_split = {(splits[0], kind): files for (_, kind), files in by_split.items()}
+        by_split = {splits[0]: next(iter(by_split.values()))}
+    wanted = {split: files for split, files in by_split.items() if split in splits}
+    for split, files in wanted.items():
+        _check_whole(split, files)
+    return {split: _read_table(split, files) for split, files in wanted.items()}
+
+
+def _read_table(split: str, files: Sequence[Path]) -> Dataset:
+    """The files of one table, all of one kind."""
+    import datasets
+
+    kind = READERS[files[0].suffix.lower()]
     read = {"parquet": datasets.Dataset.from_parquet, "json": datasets.Dataset.from_json}
     read["csv"] = datasets.Dataset.from_csv
-    for split in splits:
-        _check_whole(
-            split, [Path(file) for (own, _), files in by_split.items() if own == split for file in files]
-        )
-    found = {}
-    for (split, kind), files in by_split.items():
-        if split in splits:
-            try:
-                found[split] = _with_images(read[kind](files, split=datasets.NamedSplit(split)))
-            except Exception as error:  # Every reader raises its own.
-                if is_out_of_memory(error) or is_disk_full(error):
-                    raise
-                cause = error.__cause__ or error
-                raise UsageError(
-                    f"data in {', '.join(files)} cannot be read as {kind}: {type(cause).__name__}: "
-                    f"{' '.join(str(cause).split())[:200]}; give whole files with rows"
-                ) from error
-    return found
+    try:
+        return _with_images(read[kind]([str(file) for file in files], split=datasets.NamedSplit(split)))
+    except Exception as error:  # Every reader raises its own.
+        if is_out_of_memory(error) or is_disk_full(error):
+            raise
+        cause = error.__cause__ or error
+        raise UsageError(
+            f"data in {', '.join(map(str, files))} cannot be read as {kind}: {type(cause).__name__}: "
+            f"{' '.join(str(cause).split())[:200]}; give whole files with rows"
+        ) from error
 
 
 def _check_whole(split: str, files: Sequence[Path]) -> None:
