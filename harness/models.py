@@ -23,6 +23,7 @@ from harness.backbones.decoder import Decoder, empty_lm
 from harness.encoders import SHIPPED_ENCODER, EncoderSpec
 from harness.encoders.base import Encoder
 from harness.encoders.patch import PatchEncoder
+from harness.equal_budget import matched_intermediate_size
 from harness.errors import UsageError
 from harness.fusion import FusionConfig
 from harness.modelfiles import (
@@ -100,28 +101,6 @@ def make_encoder(spec: EncoderSpec, seed: int) -> Encoder:
         return cls(build_config(cls.Config, spec.config, f"encoder {spec.type!r}"))
 
 
-def matched_intermediate_size(method: str, config: FusionConfig, spec: BackboneSpec, encoder: Encoder) -> int:
-    """The FFN width at which the fused model has the backbone's parameter budget, a multiple of 8.
-
-    Counted on tensors without storage. The spec's own width where it sets no budget.
-    """
-    if spec.parameter_budget is None:
-        return spec.intermediate_size
-
-    tokenizer = spec.tokenizer()
-
-    def count(width: int) -> int:
-        with torch.device("meta"):
-            decoder = Decoder(spec.config(width, tokenizer.get_vocab_size()))
-            fusion = registry.methods.get(method)(config, decoder)
-            return FusedModel(decoder, encoder, fusion, tokenizer, special=spec.special).parameter_count()
-
-    base, step = count(spec.intermediate_size), 64
-    per_unit = (count(spec.intermediate_size + step) - base) / step
-    wanted = spec.intermediate_size + (spec.parameter_budget - base) / per_unit
-    return max(8, 8 * round(wanted / 8))
-
-
 def new_config(
     method: str,
     settings: Mapping[str, object],
@@ -137,7 +116,8 @@ def new_config(
     spec = resolve(backbone)
     encoder = encoder if encoder is not None else make_encoder(spec.encoder, seed)
     tokenizer = spec.tokenizer()
-    width = matched_intermediate_size(method, method_config(method, settings), spec, encoder)
+    fusion = registry.methods.get(method)
+    width = matched_intermediate_size(fusion, method_config(method, settings), spec, encoder)
     shipped = encoder.name == SHIPPED_ENCODER and encoder.digest == _shipped_digest()
     config = ModelConfig(
         method=method,

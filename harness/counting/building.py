@@ -13,7 +13,8 @@ from harness.backbones.decoder import Decoder
 from harness.counting.records import CountKey, Substrate
 from harness.encoders import EncoderSpec
 from harness.encoders.base import Encoder
-from harness.models import make_encoder, matched_intermediate_size, method_config
+from harness.equal_budget import matched_intermediate_size
+from harness.models import make_encoder, method_config
 from harness.vlm import FusedModel
 
 
@@ -22,12 +23,13 @@ def build(key: CountKey, substrate: Substrate) -> FusedModel:
     spec, dtype = resolve(key.backbone), getattr(torch, key.dtype)
     config, tokenizer = method_config(key.method, key.method_config), spec.tokenizer()
     shapes = make_shapes(spec.encoder, dtype)
-    width = matched_intermediate_size(key.method, config, spec, shapes)
+    method = registry.methods.get(key.method)
+    width = matched_intermediate_size(method, config, spec, shapes)
     with _made_on(substrate, dtype), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = shapes if substrate == "meta" else make_encoder(spec.encoder, seed=0)
         decoder = Decoder(spec.config(width, tokenizer.get_vocab_size()))
-        fusion = registry.methods.get(key.method)(config, decoder)
+        fusion = method(config, decoder)
         model = FusedModel(decoder, encoder, fusion, tokenizer, special=spec.special)
     # A cast would take the rotary frequencies along: it is real tensors only that they are kept apart on.
     return (model if substrate == "meta" else model.to(dtype=dtype)).eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +66,17 @@ BACKBONES: dict[str, Callable[[], PretrainedConfig]] = {"qwen3": _qwen3, "llama"
 """Backbones that methods are checked on."""
 
 
+@functools.cache
+def _decoder(config: Callable[[], PretrainedConfig], seed: int) -> tuple[Decoder, Tensor]:
+    """A backbone with random weights, and the state of torch's generator after they were drawn: making one
+    takes longer than most checks of it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = Decoder(config())
+        use_exact_norms(decoder)
+        return decoder, torch.get_rng_state()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A method and its settings, by class."""
@@ -95,10 +108,10 @@ class Target:
         """The method on a backbone with random weights; raises UsageError for an unknown backbone."""
         if backbone not in BACKBONES:
             raise UsageError(f"unknown backbone {backbone!r} to check on; give one of {', '.join(BACKBONES)}")
+        decoder, drawn = _decoder(BACKBONES[backbone], seed)
+        decoder = copy.deepcopy(decoder)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            decoder = Decoder(BACKBONES[backbone]())
-            use_exact_norms(decoder)
+            torch.set_rng_state(drawn)
             fusion = self.cls(self.config, decoder)
             with torch.no_grad():
                 for parameter in dict.fromkeys((*decoder.parameters(), *fusion.parameters())):

@@ -88,6 +88,7 @@ def ratios(records: Sequence[TimingRecord], defaults: Defaults = MappingProxyTyp
     """
     rows: list[dict[str, object]] = []
     for record, labels in zip(records, labels_of(records, defaults), strict=True):
+        size = size_of(record)
         for (first, one), (second, two) in itertools.combinations(_timed(record, labels), 2):
             for phase in PHASES:
                 found = paired_ratio(one.phases[phase].raw_ms, two.phases[phase].raw_ms)
@@ -96,7 +97,7 @@ def ratios(records: Sequence[TimingRecord], defaults: Defaults = MappingProxyTyp
                         "first": first,
                         "second": second,
                         "phase": phase,
-                        **size_of(record),
+                        **size,
                         "ratio": found.ratio,
                         "low": found.low,
                         "high": found.high,

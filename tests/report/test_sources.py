@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections.abc import Iterator, Sequence
@@ -14,17 +15,20 @@ import typer
 
 import harness.export.counted
 import harness.export.tables
+import harness.export.timed
 from harness.cli import app
 from harness.export import Selection, export_table
+from harness.export.timed import FRAMES, both_ways
 from harness.report.contents import document
 from harness.report.document import Document, Figure, Table
 from harness.report.evidence import Evidence, gather
+from harness.report.labels import Defaults
 from harness.report.plots.model import Lines
 from harness.report.sections import latency
 from harness.report.sources import cells_source, counted_source
 from harness.store import Store, uncollected
-from harness.timing.records import PHASES
-from harness.timing.store import open_timings, write_timing
+from harness.timing.records import PHASES, TimingRecord
+from harness.timing.store import load_timings, open_timings, write_timing
 from tests.counted import count_key, peak
 from tests.counted import record as counted_record
 from tests.report import made
@@ -63,6 +67,15 @@ class Shown:
         return found
 
 
+def _known(
+    timings: Sequence[TimingRecord],
+    ratios: pd.DataFrame,
+    records: Sequence[TimingRecord],
+    defaults: Defaults,
+) -> pd.DataFrame:
+    return ratios if records is timings else both_ways(records, defaults)
+
+
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Shown]:
     """The reference report; exports take what was loaded for it."""
@@ -70,6 +83,14 @@ def shown() -> Iterator[Shown]:
         patch.chdir(ROOT)
         evidence = gather(REFERENCE)
         answers = dict(evidence.samples)
+        ratios = both_ways(evidence.timings, evidence.defaults)
+        known = functools.partial(_known, evidence.timings, ratios)
+        patch.setattr(
+            harness.export.timed,
+            "load_timings",
+            lambda run: (evidence.timings, []) if run == REFERENCE else load_timings(run),
+        )
+        patch.setitem(FRAMES, "ratios", known)
         patch.setattr(harness.export.tables, "load_records", lambda run: (evidence.records, []))
         patch.setattr(harness.export.counted, "load_counted", lambda run: (evidence.counted, []))
         patch.setattr(Store, "samples", lambda store, digest: answers[digest])
