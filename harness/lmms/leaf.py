@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.errors import HarnessError, MediaError, UsageError
+from harness.errors import MediaError, UsageError
 from harness.likelihood import Losses, likeliest
 from harness.lmms.catalogue import LeafSpec
 from harness.lmms.data import home_of, redirected
@@ -226,7 +226,7 @@ class Leaf:
         try:
             with scoring(self._home, 0):
                 return float(aggregation(items))
-        except (HarnessError, Exception):
+        except Exception:
             return None
 
 
