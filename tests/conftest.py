@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -21,6 +23,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 settings.register_profile("harness", deadline=None, derandomize=True, max_examples=30, print_blob=True)
 settings.load_profile("harness")
+
+
+@pytest.fixture(autouse=True)
+def _path() -> Iterator[None]:
+    """A plugin's folder is searched for modules only while its test runs."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

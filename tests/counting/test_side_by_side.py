@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness import registry
 from harness.counting import side_by_side
 from harness.counting.records import CountRecord
 from harness.counting.run import count
@@ -32,9 +34,13 @@ class Own(VanillaCA):
 
 
 @pytest.fixture(autouse=True)
-def _two(monkeypatch: pytest.MonkeyPatch) -> None:
+def _two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(side_by_side, "cores", lambda: 2)
     monkeypatch.setattr(side_by_side, "WORTH_A_PROCESS", 2)
+    registry.discover()
+    known = registry.methods.names()
+    yield
+    registry.methods.keep(known)
 
 
 def own(folder: Path, name: str, then: str) -> Path:
