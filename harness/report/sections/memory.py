@@ -264,7 +264,7 @@ def _capacity(orders: Sequence[Declared], scene: Scene, name: str, source: Sourc
         name=name,
         caption=(
             f"How many frames fit, with {budgets.KEPT_FREE} kept free, by the counted peaks and their law: "
-            "on the line between two counted sizes, or (law) beyond the last. `harness plan` counts exactly."
+            "on the line between two counted sizes, or (law) beyond the last. harness plan counts exactly."
         ),
         columns=(
             Column("method", numeric=False),

@@ -173,7 +173,7 @@ def _unscored(evidence: Evidence) -> list[str]:
         lines.append(
             f"Up to {row['errors']:,.0f} of {row['errors'] + row['questions']:,.0f} questions of a cell on "
             f"{row['task']} ({row['method']}) could not be asked or scored and do not count{why}; the files "
-            "in `samples` name them."
+            "in samples/ name them."
         )
     return lines
 
