@@ -7,12 +7,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from harness.collector import freeze
 
+ROOT = Path(__file__).parents[1]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,10 +29,16 @@ settings.load_profile("harness")
 
 @pytest.fixture(autouse=True)
 def _path() -> Iterator[None]:
-    """A plugin's folder is searched for modules only while its test runs."""
+    """A plugin's folder is searched for modules only while its test runs, and those of a temporary folder are
+    forgotten: another test may write a plugin of the same name."""
     before = list(sys.path)
     yield
+    added = {Path(place) for place in sys.path if place not in before} - {*map(Path, before)}
     sys.path[:] = before
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if added and file and Path(file).parent in added and not Path(file).is_relative_to(ROOT):
+            del sys.modules[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -60,7 +60,6 @@ def test_a_class_of_the_files_own_imports_is_not_hidden(tmp_path: Path, name: st
         assert checked == ("streaming",)
     finally:
         registry.methods.keep(known)
-        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("name", ["task", "view", "pixels", "example", "colours", "none"])
@@ -72,7 +71,6 @@ def test_a_class_of_a_tasks_own_imports_is_not_hidden(tmp_path: Path, name: str)
         assert check_task(name, properties=["truth"]) == ("truth",)
     finally:
         registry.tasks.keep(known)
-        sys.modules.pop(name, None)
 
 
 def test_a_tasks_name_is_looked_for_among_tasks(tmp_path: Path) -> None:
