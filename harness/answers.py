@@ -42,7 +42,7 @@ def mean_over(values: Sequence[float]) -> float:
 
 def without_score(outcomes: Iterable[SampleOutcome]) -> list[SampleOutcome]:
     """The questions that do not count: they could not be asked, or their answers not be scored."""
-    return [one for one in outcomes if one.status in ("error", "out_of_memory")]
+    return [one for one in outcomes if not one.counts]
 
 
 def commonest_reason(reasons: Iterable[str | None]) -> str:

@@ -36,11 +36,7 @@ class Journal:
         self._head = {"harness": harness.__version__, "frames_digest": frames_digest}
         self._kept: dict[tuple[str, str], SampleOutcome] = {}
         if path is not None:
-            self._kept = {
-                (one.sample, one.question): one
-                for one in self._read(path)
-                if one.status in ("scored", "unparsed")
-            }
+            self._kept = {(one.sample, one.question): one for one in self._read(path) if one.counts}
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [json.dumps(self._head), *(one.model_dump_json() for one in self._kept.values())]
             replace_file(path, "".join(f"{line}\n" for line in lines).encode())

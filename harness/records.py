@@ -264,3 +264,8 @@ class SampleOutcome(_Model):
     """One hash over the frames that the question was asked about, in order; None where there were none."""
     choice_losses: tuple[float, ...] | None = None
     """Of a question that is asked by likelihood: each choice's mean loss per token, in nats."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is part of a mean: it was asked and its answer could be scored, or counts as wrong."""
+        return self.status in ("scored", "unparsed")

@@ -35,9 +35,9 @@ def _path() -> Iterator[None]:
     yield
     added = {Path(place) for place in sys.path if place not in before} - {*map(Path, before)}
     sys.path[:] = before
-    for name, module in list(sys.modules.items()):
+    for name, module in list(sys.modules.items()) if added else ():
         file = getattr(module, "__file__", None)
-        if added and file and Path(file).parent in added and not Path(file).is_relative_to(ROOT):
+        if file and Path(file).parent in added and not Path(file).is_relative_to(ROOT):
             del sys.modules[name]
 
 

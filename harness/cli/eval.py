@@ -144,11 +144,9 @@ def eval_command(
 
 def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
     from harness.cli.progress import progress_on
-    from harness.cli.report import say_where
     from harness.cli.table import print_table
     from harness.execute import run_eval
     from harness.records import Ok
-    from harness.report.build import build_report
 
     records = run_eval(spec, progress_on(sys.stderr, spec, debug))
     if as_json:
@@ -163,6 +161,9 @@ def _evaluate(spec: EvalSpec, as_json: bool, debug: bool) -> None:
             f"none of {numbered(len(records), 'cell')} was measured; the reasons are above and in "
             f"{spec.out_dir}"
         )
+    from harness.cli.report import say_where
+    from harness.report.build import build_report
+
     say_where(build_report(spec.out_dir, None), err=as_json)
     if all(one.unscored for one in measured):
         raise NothingMeasuredError(

@@ -149,7 +149,7 @@ class LmmsTask(Task):
         for outcome in outcomes:
             given = outcome.choice_losses or outcome.prediction
             # A scorer that failed on an answer is not asked again, and takes no other answer's metric along.
-            if given is not None and outcome.status in ("scored", "unparsed"):
+            if given is not None and outcome.counts:
                 leaf, index = self._place(outcome.question)
                 answers.setdefault(leaf.spec.name, []).append((index, given))
         single = len(self._leaves) == 1

@@ -180,7 +180,7 @@ def summarise(outcomes: Sequence[SampleOutcome]) -> Accuracy:
 
     Chance is None where a question has none, and an oracle's mean covers the questions that it can answer.
     """
-    counted = [outcome for outcome in outcomes if outcome.status in ("scored", "unparsed")]
+    counted = [outcome for outcome in outcomes if outcome.counts]
     interval = None
     if counted:
         values = [outcome.value or 0.0 for outcome in counted]

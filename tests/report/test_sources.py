@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import shlex
 from collections.abc import Iterator, Sequence
@@ -22,12 +21,11 @@ from harness.export.timed import FRAMES, both_ways
 from harness.report.contents import document
 from harness.report.document import Document, Figure, Table
 from harness.report.evidence import Evidence, gather
-from harness.report.labels import Defaults
 from harness.report.plots.model import Lines
 from harness.report.sections import latency
 from harness.report.sources import cells_source, counted_source
 from harness.store import Store, uncollected
-from harness.timing.records import PHASES, TimingRecord
+from harness.timing.records import PHASES
 from harness.timing.store import load_timings, open_timings, write_timing
 from tests.counted import count_key, peak
 from tests.counted import record as counted_record
@@ -67,15 +65,6 @@ class Shown:
         return found
 
 
-def _known(
-    timings: Sequence[TimingRecord],
-    ratios: pd.DataFrame,
-    records: Sequence[TimingRecord],
-    defaults: Defaults,
-) -> pd.DataFrame:
-    return ratios if records is timings else both_ways(records, defaults)
-
-
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Shown]:
     """The reference report; exports take what was loaded for it."""
@@ -84,13 +73,16 @@ def shown() -> Iterator[Shown]:
         evidence = gather(REFERENCE)
         answers = dict(evidence.samples)
         ratios = both_ways(evidence.timings, evidence.defaults)
-        known = functools.partial(_known, evidence.timings, ratios)
         patch.setattr(
             harness.export.timed,
             "load_timings",
             lambda run: (evidence.timings, []) if run == REFERENCE else load_timings(run),
         )
-        patch.setitem(FRAMES, "ratios", known)
+        patch.setitem(
+            FRAMES,
+            "ratios",
+            lambda records, defaults: ratios if records is evidence.timings else both_ways(records, defaults),
+        )
         patch.setattr(harness.export.tables, "load_records", lambda run: (evidence.records, []))
         patch.setattr(harness.export.counted, "load_counted", lambda run: (evidence.counted, []))
         patch.setattr(Store, "samples", lambda store, digest: answers[digest])
